@@ -1,0 +1,58 @@
+"""Perceptio: the Perceiver (arXiv 2103.03206) as software that people use.
+
+Names are loaded when they are first used: `import perceptio` alone loads neither torch nor any decoder.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from perceptio.version import __version__
+
+if TYPE_CHECKING:
+    from perceptio.api import Run, load, recipe, train
+    from perceptio.inputs.grid import GridEncoding, GridInput, GridInputConfig
+    from perceptio.models.config import PerceiverConfig
+    from perceptio.models.heads import ClassificationHead
+    from perceptio.models.perceiver import Perceiver, build_perceiver
+    from perceptio.runs.config import RunConfig
+
+_HOMES = {
+    "train": "perceptio.api",
+    "recipe": "perceptio.api",
+    "load": "perceptio.api",
+    "Run": "perceptio.api",
+    "RunConfig": "perceptio.runs.config",
+    "Perceiver": "perceptio.models.perceiver",
+    "build_perceiver": "perceptio.models.perceiver",
+    "PerceiverConfig": "perceptio.models.config",
+    "ClassificationHead": "perceptio.models.heads",
+    "GridInput": "perceptio.inputs.grid",
+    "GridInputConfig": "perceptio.inputs.grid",
+    "GridEncoding": "perceptio.inputs.grid",
+}
+
+__all__ = [
+    "train",
+    "recipe",
+    "load",
+    "Run",
+    "RunConfig",
+    "Perceiver",
+    "build_perceiver",
+    "PerceiverConfig",
+    "ClassificationHead",
+    "GridInput",
+    "GridInputConfig",
+    "GridEncoding",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'perceptio' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,3 @@
+from perceptio.cli.main import run
+
+run()

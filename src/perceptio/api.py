@@ -1,0 +1,82 @@
+"""The Python API: what the command line does, as functions."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from perceptio.recipes.automatic import choose_config
+from perceptio.recipes.automatic import gpu_is_there as _gpu_is_there
+from perceptio.recipes.registry import find_recipe
+from perceptio.runs.attend import Attention, attend_file
+from perceptio.runs.config import RunConfig, SourceConfig
+from perceptio.runs.data import survey_data
+from perceptio.runs.evaluate import evaluate_run
+from perceptio.runs.predict import Prediction, predict_files
+from perceptio.runs.results import Measured, RunResult
+from perceptio.runs.screen import Screen, SilentScreen
+from perceptio.runs.train import TrainOptions, resume_run, train_run
+
+
+def recipe(name: str) -> RunConfig:
+    """Returns a recipe's config; change it with `dataclasses.replace`."""
+    return find_recipe(name)
+
+
+def train(
+    config: RunConfig | str | None = None,
+    *,
+    data: str | Path | None = None,
+    resume: str | Path | None = None,
+    options: TrainOptions | None = None,
+    screen: Screen | None = None,
+) -> RunResult:
+    """Trains a recipe, a config, or whatever suits the data, and returns the run.
+
+    Args:
+        config: a config, the name of a recipe, or None to choose from the data.
+        data: folder or table of samples; overrides the config's.
+        resume: run folder to go on with, instead of the other two.
+
+    Raises:
+        PerceptioError: with the rule, the value and the way out.
+    """
+    if resume is not None:
+        return resume_run(Path(resume), options, screen=screen)
+    screen = screen or SilentScreen()
+    if isinstance(config, str):
+        config = find_recipe(config)
+    if config is None:
+        source = SourceConfig()
+        survey = survey_data(None if data is None else str(data), source)
+        on_gpu = _gpu_is_there() and (options is None or options.device != "cpu")
+        choice = choose_config(survey, has_gpu=on_gpu, source=source)
+        for label, reason in choice.reasons:
+            screen.fact(label, reason)
+        return train_run(choice.config, options, survey=survey, screen=screen)
+    if data is not None:
+        config = replace(config, data=str(data))
+    return train_run(config, options, screen=screen)
+
+
+class Run:
+    """A trained run, or a bare model.safetensors, to be used."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def predict(self, files: Iterable[str | Path]) -> Iterator[Prediction]:
+        """Yields one prediction for each file, in order."""
+        return predict_files(self.path, [Path(file) for file in files])
+
+    def evaluate(self, *, data: str | Path | None = None, split: str = "test") -> Measured:
+        """Returns the result on the run's own split, or on other labelled data."""
+        return evaluate_run(self.path, data=None if data is None else str(data), split=split)
+
+    def attend(self, file: str | Path, *, softmax: bool = False) -> Attention:
+        """Returns attention maps of a file."""
+        return attend_file(self.path, Path(file), softmax=softmax)
+
+
+def load(path: str | Path) -> Run:
+    """Returns a run for its folder or model.safetensors."""
+    return Run(path)

@@ -1,0 +1,66 @@
+"""perceptio attend."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+HELP = """usage: perceptio attend RUN FILE
+
+Draws what latents attend to in a file (paper Fig. 3): one row for each cross-attend, one column for each latent.
+
+  RUN                   run folder, or a model.safetensors
+  FILE                  an image
+  --out PNG             where to write (FILE's name with -attention.png, here)
+  --npz FILE            write the numbers as well
+  --latents I ..        which latents, from 0 (the eight with the sharpest maps)
+  --cross-attends I ..  which cross-attends, from 1 (the first, the second and the last)
+  --overlay             maps over the image instead of beside it
+  --softmax             attention weights instead of scores; the paper shows scores, weights are very sparse
+
+examples:
+  perceptio attend runs/photos-001 cat.jpg
+  perceptio attend runs/photos-001 cat.jpg --overlay --out cat.png
+  perceptio attend runs/photos-001 cat.jpg --latents 0 7 21 --cross-attends 1 3 --npz cat.npz
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    import tyro
+
+    from perceptio.cli.arguments import parse
+    from perceptio.cli.screen import print_result
+    from perceptio.errors import FileError, UsageError
+    from perceptio.runs.attend import attend_file
+
+    @dataclass(frozen=True, kw_only=True)
+    class AttendArguments:
+        run: Annotated[Path, tyro.conf.Positional]
+        file: Annotated[Path, tyro.conf.Positional]
+        out: Path | None = None
+        npz: Path | None = None
+        latents: tuple[int, ...] = ()
+        cross_attends: tuple[int, ...] = ()
+        overlay: bool = False
+        softmax: bool = False
+
+    chosen = parse(AttendArguments, arguments, command="attend")
+    try:
+        attention = attend_file(
+            chosen.run,
+            chosen.file,
+            latents=chosen.latents,
+            cross_attends=chosen.cross_attends,
+            softmax=chosen.softmax,
+        )
+    except FileError as error:
+        raise FileError(f"{chosen.file}: {error}") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    path = chosen.out or Path(f"{chosen.file.stem}-attention.png")
+    attention.draw(path, overlay=chosen.overlay)
+    print_result(str(path))
+    if chosen.npz is not None:
+        attention.save(chosen.npz)
+        print_result(str(chosen.npz))
+    return 0

@@ -1,0 +1,93 @@
+"""perceptio evaluate."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+if TYPE_CHECKING:
+    from perceptio.runs.results import Measured
+
+HELP = """usage: perceptio evaluate RUN [--data PATH]
+
+Measures the best weights of a run on its own test samples, or on other labelled files whose classes it knows.
+
+  RUN                   run folder, or a model.safetensors
+  --data PATH           other labelled data, used whole; classes are matched by name
+  --split train|validation|test     which of the run's own samples (test)
+  --device auto|cpu|cuda, --workers N
+  --json                one JSON document on standard output
+
+examples:
+  perceptio evaluate runs/photos-001
+  perceptio evaluate runs/photos-001 --data more-photos/
+  perceptio evaluate runs/photos-001 --split validation --json
+"""
+
+SHOWN_CLASSES = 12
+SHOWN_PAIRS = 10
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    import tyro
+
+    from perceptio.cli.arguments import parse
+    from perceptio.cli.screen import print_result
+    from perceptio.runs.evaluate import evaluate_run
+
+    @dataclass(frozen=True, kw_only=True)
+    class EvaluateArguments:
+        run: Annotated[Path, tyro.conf.Positional]
+        data: str | None = None
+        split: Literal["train", "validation", "test"] = "test"
+        device: Literal["auto", "cpu", "cuda"] = "auto"
+        workers: int | None = None
+        json: bool = False
+
+    chosen = parse(EvaluateArguments, arguments, command="evaluate")
+    measured = evaluate_run(
+        chosen.run, data=chosen.data, split=chosen.split, device=chosen.device, workers=chosen.workers
+    )
+    print_result(json.dumps(_document(measured)) if chosen.json else _text(measured))
+    return 3 if measured.predictions.failures else 0
+
+
+def _document(measured: "Measured") -> dict[str, Any]:
+    return {
+        "split": measured.split,
+        "samples": len(measured.predictions.indices),
+        "metrics": dict(measured.values),
+        "classes": measured.classes,
+        "confusion": None if measured.confusion is None else measured.confusion.tolist(),
+        "failed": [{"file": entry.name, "error": entry.reason} for entry in measured.predictions.failures],
+    }
+
+
+def _text(measured: "Measured") -> str:
+    from perceptio.reporting.sentences import result_sentence
+    from perceptio.runs.results import headline
+    from perceptio.tasks.metrics import most_confused
+
+    lines = [result_sentence(headline(measured))]
+    lines += [f"  {name.replace('_', ' ')}: {value:.4f}" for name, value in measured.values.items()]
+    if measured.confusion is not None:
+        if len(measured.classes) <= SHOWN_CLASSES:
+            lines += ["", *_matrix(measured)]
+        pairs = most_confused(measured.confusion, measured.classes, SHOWN_PAIRS)
+        if pairs:
+            lines += ["", "most often confused:"]
+            lines += [f"  {pair.true} taken for {pair.predicted}: {pair.count}" for pair in pairs]
+    lines += [f"failed  {entry.name}: {entry.reason}" for entry in measured.predictions.failures]
+    return "\n".join(lines)
+
+
+def _matrix(measured: "Measured") -> list[str]:
+    assert measured.confusion is not None
+    name_width = max(len(name) for name in measured.classes)
+    width = max(6, len(str(measured.confusion.max())) + 2)
+    head = "".join(f"{name[: width - 1]:>{width}}" for name in measured.classes)
+    lines = ["confusion (rows: true class, columns: predicted)", f"{'':<{name_width}}{head}"]
+    for name, row in zip(measured.classes, measured.confusion.tolist(), strict=True):
+        lines.append(f"{name:<{name_width}}" + "".join(f"{count:>{width}}" for count in row))
+    return lines

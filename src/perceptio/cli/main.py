@@ -1,0 +1,83 @@
+"""`perceptio COMMAND ..`: finds the command, runs it, turns errors into one message and an exit code.
+
+Nothing here or at the top of a command's module imports torch: help must not wait for it.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from types import ModuleType
+
+from perceptio.errors import PerceptioError, nearest
+from perceptio.version import __version__
+
+COMMANDS = {
+    "train": "train a model on a folder of files, or by a recipe",
+    "evaluate": "measure a trained model on labelled files",
+    "predict": "label files with a trained model",
+    "attend": "draw what a trained model attends to",
+    "recipes": "list the recipes",
+    "info": "show a recipe or a run: inputs, parameters, FLOPs, result",
+}
+
+HELP = """perceptio: the Perceiver, learning from files
+
+usage: perceptio COMMAND ..
+
+{commands}
+
+examples:
+  perceptio train --data photos/                   one sub-folder a class is all it takes
+  perceptio predict runs/photos-001 new/*.jpg
+  perceptio attend runs/photos-001 new/cat.jpg
+
+perceptio COMMAND --help says more; --version prints the version; --debug shows the traceback of an error.
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 data unusable, 130 interrupted
+"""
+
+
+def run() -> None:
+    """The console command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        return _dispatch(arguments)
+    except PerceptioError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has seen enough. Keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        lines = (f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+        print(HELP.format(commands="\n".join(lines)), end="")
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"perceptio {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        print(f"error: unknown command {name!r}.{nearest(name, COMMANDS)}", file=sys.stderr)
+        return 2
+    module: ModuleType = importlib.import_module(f"perceptio.cli.{name}")
+    if rest and ("-h" in rest or "--help" in rest):
+        print(module.HELP, end="")
+        return 0
+    code: int = module.main(rest)
+    return code

@@ -1,0 +1,214 @@
+"""perceptio train."""
+
+import argparse
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from perceptio.errors import UsageError
+
+if TYPE_CHECKING:
+    from perceptio.cli.screen import ConsoleScreen
+    from perceptio.runs.config import RunConfig
+    from perceptio.runs.data import Survey
+    from perceptio.runs.results import RunResult
+    from perceptio.runs.train import TrainOptions
+
+HELP = """usage: perceptio train [RECIPE] [--data DIR] [--field.path value ..]
+
+Trains a model and ends with its test result, the run folder and the next command. Without a RECIPE the input size,
+the model and the schedule are chosen from the files, and said.
+
+  RECIPE                a name from `perceptio recipes`
+  --data PATH           folder with one sub-folder a class, with or without train, val and test folders above them;
+                        or a CSV, JSONL or Parquet table with columns file, label (or labels), split, group
+  --config FILE         a run's config.json, to repeat or vary it
+  --resume RUN          go on with a run; only --epochs, --device and --workers may be added
+  --epochs N            passes over the training samples
+  --batch-size N        samples in one step
+  --learning-rate X     base learning rate
+  --seed N              start weights, order, augmentation and split (0)
+  --out DIR             run folder, new or empty (the next number under ./runs)
+  --device auto|cpu|cuda, --workers N, --tensorboard, --quiet
+  --json                the result as one JSON document on standard output
+  -H                    every field of the config, with its meaning and default
+
+examples:
+  perceptio train --data photos/
+  perceptio train fashion-sample --epochs 3
+  perceptio train --data photos/ --model.num-latents 96 --image.flip-probability 0
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where and how the run runs; nothing here changes its result."""
+
+    out: Path | None = None
+    """Run folder, new or empty; default: the next number under ./runs."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Auto takes a GPU if there is one."""
+    workers: int | None = None
+    """Processes that decode files; default: one per spare core, none for arrays."""
+    tensorboard: bool = False
+    """Write TensorBoard events as well."""
+    quiet: bool = False
+    """Show nothing while it works."""
+    json: bool = False
+    """Print the result as one JSON document."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command."""
+    early = _read_early(arguments)
+    if early.resume is not None:
+        return _resume(early.resume, early.rest)
+    return _start(early)
+
+
+@dataclass
+class _Early:
+    """What must be known before the options can be derived: which config they change."""
+
+    recipe: str | None
+    resume: Path | None
+    config: Path | None
+    data: str | None
+    device: str
+    quiet: bool
+    full_help: bool
+    rest: list[str] = field(default_factory=list)
+
+
+def _read_early(arguments: list[str]) -> _Early:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("-H", dest="full_help", action="store_true")
+    found, rest = parser.parse_known_args(arguments)
+    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    peek.add_argument("--data")
+    peek.add_argument("--device", default="auto")
+    peek.add_argument("--quiet", action="store_true")
+    seen, _ = peek.parse_known_args(rest)
+    recipe = _take_recipe(rest)
+    if sum(part is not None for part in (recipe, found.resume, found.config)) > 1:
+        raise UsageError("choose one of RECIPE, --config and --resume: each says which config the run has")
+    return _Early(
+        recipe=recipe,
+        resume=found.resume,
+        config=found.config,
+        data=seen.data,
+        device=seen.device,
+        quiet=seen.quiet,
+        full_help=found.full_help,
+        rest=rest,
+    )
+
+
+def _take_recipe(arguments: list[str]) -> str | None:
+    """Takes the RECIPE off the arguments, wherever it stands; a word after an option is that option's value."""
+    for index, argument in enumerate(arguments):
+        follows_option = index > 0 and arguments[index - 1].startswith("-")
+        if not argument.startswith("-") and (index == 0 or (not follows_option and _is_recipe(argument))):
+            return arguments.pop(index)
+    return None
+
+
+def _is_recipe(name: str) -> bool:
+    from perceptio.recipes.registry import RECIPES
+
+    return name in RECIPES
+
+
+def _start(early: _Early) -> int:
+    import tyro
+
+    from perceptio.cli.arguments import parse, print_full_help
+    from perceptio.cli.screen import ConsoleScreen
+    from perceptio.runs.config import RunConfig
+    from perceptio.runs.train import train_run
+
+    @dataclass(frozen=True, kw_only=True)
+    class TrainArguments(Place):
+        config: Annotated[RunConfig, tyro.conf.arg(name="")]
+
+    screen = ConsoleScreen(quiet=early.quiet)
+    default, survey = _default_config(early, screen)
+    if early.full_help:
+        print_full_help(TrainArguments, command="train", default=TrainArguments(config=default))
+        return 0
+    chosen = parse(TrainArguments, early.rest, command="train", default=TrainArguments(config=default))
+    if survey is not None and chosen.config.source != default.source:
+        survey = None
+    result = train_run(chosen.config, _options(chosen), survey=survey, screen=screen)
+    return _show_result(result, screen, as_json=chosen.json)
+
+
+def _default_config(early: _Early, screen: "ConsoleScreen") -> "tuple[RunConfig, Survey | None]":
+    from perceptio.recipes.automatic import choose_config, gpu_is_there
+    from perceptio.recipes.registry import find_recipe
+    from perceptio.runs.config import SourceConfig
+    from perceptio.runs.data import survey_data
+    from perceptio.runs.folder import read_config
+
+    if early.recipe is not None:
+        return find_recipe(early.recipe), None
+    if early.config is not None:
+        return read_config(early.config), None
+    if early.full_help and early.data is None:
+        return find_recipe("imagenet"), None
+    survey = survey_data(
+        early.data, SourceConfig(), progress=lambda done, total: screen.work("reading files", done, total)
+    )
+    choice = choose_config(survey, has_gpu=early.device != "cpu" and gpu_is_there())
+    for label, reason in choice.reasons:
+        screen.fact(label, reason)
+    return choice.config, survey
+
+
+def _resume(run: Path, rest: list[str]) -> int:
+    from perceptio.cli.arguments import parse
+    from perceptio.cli.screen import ConsoleScreen
+    from perceptio.runs.train import resume_run
+
+    @dataclass(frozen=True, kw_only=True)
+    class ResumeArguments(Place):
+        epochs: float | None = None
+        """Passes over the data in the whole run, to lengthen or shorten it."""
+
+    chosen = parse(ResumeArguments, rest, command="train --resume RUN")
+    if chosen.out is not None:
+        raise UsageError("--out has no effect with --resume; remove it")
+    screen = ConsoleScreen(quiet=chosen.quiet)
+    result = resume_run(run, _options(chosen), epochs=chosen.epochs, screen=screen)
+    return _show_result(result, screen, as_json=chosen.json)
+
+
+def _options(place: Place) -> "TrainOptions":
+    from perceptio.runs.train import TrainOptions
+
+    return TrainOptions(out=place.out, device=place.device, workers=place.workers, tensorboard=place.tensorboard)
+
+
+def _show_result(result: "RunResult", screen: "ConsoleScreen", *, as_json: bool) -> int:
+    from perceptio.cli.screen import print_result
+
+    screen.close()
+    document: dict[str, Any] = {
+        "run": str(result.folder),
+        "ended": result.ended,
+        "best_epoch": result.best_epoch,
+        "test": dict(result.test),
+    }
+    if as_json:
+        print_result(json.dumps(document))
+    elif result.ended == "interrupted":
+        print_result(f"Stopped   saved; go on with: perceptio train --resume {result.folder}")
+    else:
+        values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in result.test.items())
+        print_result(f"Test      {values} (weights of epoch {result.best_epoch:g})")
+        print_result(f"Report    {result.folder / 'report.html'}")
+        print_result(f"Next      perceptio predict {result.folder} FILE ..")
+    return 130 if result.ended == "interrupted" else 0

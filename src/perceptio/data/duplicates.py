@@ -1,0 +1,62 @@
+"""Finds samples of equal content. Equal samples in two splits leak: the test asks what training has told."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from perceptio.data.failures import patiently
+from perceptio.data.names import bytewise, printable
+from perceptio.data.records import Record, Source
+
+_DIGEST_BYTES = 16
+
+
+def find_duplicates(source: Source, records: Iterable[Record]) -> tuple[tuple[str, ...], ...]:
+    """Returns groups of names whose files (or arrays) hold the same bytes; names and groups are sorted bytewise.
+
+    Only files that share their size with another one are read.
+
+    Args:
+        records: those to compare, usually the good ones of a probe.
+
+    Raises:
+        FileNotFoundError, DataError: a file is gone since it was probed, or the disk fails.
+    """
+    by_size: dict[object, list[tuple[str, Path | np.ndarray]]] = defaultdict(list)
+    groups: dict[tuple[object, bytes], list[str]] = defaultdict(list)
+    for record in records:
+        item = source.load(record)
+        if isinstance(item, np.ndarray):
+            # Hashed at once: keeping the arrays until their sizes are known would keep all of them in memory.
+            groups[(item.shape, str(item.dtype)), _hash_array(item)].append(record.name)
+        else:
+            by_size[item.stat().st_size].append((record.name, item))
+    for size, items in by_size.items():
+        for name, item in items if len(items) > 1 else ():
+            assert isinstance(item, Path), "arrays were hashed above"
+            digest = patiently(lambda path=item: _hash_file(path), printable(name))  # type: ignore[misc]
+            groups[size, digest].append(name)
+    found = [tuple(sorted(names, key=bytewise)) for names in groups.values() if len(names) > 1]
+    return tuple(sorted(found, key=lambda names: bytewise(names[0])))
+
+
+def leaks(groups: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Returns the groups of equal samples that stand in more than one split.
+
+    Args:
+        groups: as `find_duplicates` returns them.
+        splits: name -> split. Names that it does not hold are in no split and leak nothing.
+    """
+    return tuple(names for names in groups if len({splits[name] for name in names if name in splits}) > 1)
+
+
+def _hash_array(array: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=_DIGEST_BYTES).digest()
+
+
+def _hash_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).digest()

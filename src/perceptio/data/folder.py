@@ -1,0 +1,201 @@
+"""Reads a folder with one sub-folder a class, with or without folders for the splits above them."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from perceptio.data.failures import as_file_error
+from perceptio.data.limits import Limits
+from perceptio.data.names import (
+    SPLIT_NAMES,
+    Split,
+    bytewise,
+    check_classes,
+    count_note,
+    is_ignored,
+    is_not_a_sample,
+    printable,
+)
+from perceptio.data.records import FileSource, Record, sort_records
+from perceptio.errors import DataError, FileError
+
+_SHOWN = 5
+
+
+@dataclass
+class _Listing:
+    """What lies below a folder. Names are relative to it, with "/"."""
+
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    num_ignored: int = 0
+    not_samples: list[str] = field(default_factory=list)
+    linked_folders: list[str] = field(default_factory=list)
+
+    def inside(self, folder: str) -> list[str]:
+        """The folders directly inside the given one ("" for the root)."""
+        return [name for name in self.folders if _parent(name) == folder]
+
+
+def read_folder(folder: Path, limits: Limits) -> FileSource:
+    """Reads the samples of a folder whose sub-folders are the classes; deeper folders belong to their class.
+
+    If all folders at the top bear the name of a split (train, val, valid, validation, dev, test), they are the splits
+    and the folders in them the classes. Hidden files, Thumbs.db, __MACOSX and files that accompany data (.txt, .json
+    and the like) do not count; every other file becomes a record, and whether it can be used is for the probe to say.
+
+    Raises:
+        DataError: there are no class folders, fewer than two classes, a class without files, or too many files.
+    """
+    listing = _list(folder, limits)
+    splits, notes = _splits(listing)
+    where = f"{folder.name or folder}/"
+    if not listing.files:
+        raise DataError(f"{where} holds no files that could be samples{_ignored_hint(listing)}")
+    records = []
+    loose = []
+    for name in listing.files:
+        parts = PurePosixPath(name).parts
+        split = splits.get(parts[0])
+        below = parts[1:] if split else parts
+        if len(below) < 2:
+            loose.append(name)
+        else:
+            records.append(Record(name=name, labels=(below[0],), split=split))
+    if not records:
+        raise DataError(_no_classes(where, loose, splits))
+    found = {record.labels[0] for record in records}
+    _check_filled(listing, splits, found, where)
+    if len(found) < 2:
+        _refuse_one_class(listing, splits, found, where)
+    if loose:
+        notes.append(f"{_few(loose)} in no class folder and ignored")
+    return FileSource(
+        records=sort_records(records),
+        classes=check_classes(found, limits, where=where),
+        multi_label=False,
+        notes=(*notes, *_notes(listing, records, splits)),
+        root=folder,
+    )
+
+
+def _list(root: Path, limits: Limits) -> _Listing:
+    """Lists everything below a folder. Links to folders are not followed: they could lead out, or in circles."""
+    listing = _Listing()
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    if is_ignored(entry.name):
+                        listing.num_ignored += 1
+                    elif entry.is_dir(follow_symlinks=False):
+                        listing.folders.append(name)
+                        waiting.append(name)
+                    elif entry.is_symlink() and entry.is_dir():
+                        listing.linked_folders.append(name)
+                    elif is_not_a_sample(entry.name):
+                        listing.not_samples.append(name)
+                    else:
+                        listing.files.append(name)
+        except OSError as error:
+            reason: FileError = as_file_error(error)
+            raise DataError(f"{printable(folder or str(root))}/ {reason}") from error
+        if len(listing.files) > limits.max_manifest_rows:
+            raise DataError(
+                f"{root.name}/ holds more than {limits.max_manifest_rows:,} files (limit max_manifest_rows)"
+            )
+    return listing
+
+
+def _splits(listing: _Listing) -> tuple[dict[str, Split], list[str]]:
+    """Decides whether the top folders are splits, and says so."""
+    top = sorted(listing.inside(""), key=bytewise)
+    named = [name for name in top if name.lower() in SPLIT_NAMES]
+    if not named:
+        return {}, []
+    others = [name for name in top if name not in named]
+    if others:
+        kind = "a class" if len(named) == 1 else "classes"
+        return {}, [
+            f"{', '.join(named)} taken as {kind}, not as a split, since other folders ({_few(others)}) stand beside"
+        ]
+    return {name: SPLIT_NAMES[name.lower()] for name in named}, [
+        f"{', '.join(named)} taken as {'splits' if len(named) > 1 else 'a split'}"
+    ]
+
+
+def _no_classes(where: str, loose: list[str], splits: dict[str, Split]) -> str:
+    if splits:
+        return (
+            f"{where} holds split folders ({', '.join(sorted(splits))}) with files but no class folders in them; make "
+            f"one folder a class, as in {sorted(splits)[0]}/cat/1.jpg, or list files and labels in {where}metadata.csv"
+        )
+    return (
+        f"{where} holds {len(loose):,} files but no class folders; make one folder a class, as in {where}cat/1.jpg, or "
+        f"list files and labels in {where}metadata.csv"
+    )
+
+
+def _check_filled(listing: _Listing, splits: dict[str, Split], found: set[str], where: str) -> None:
+    tops: Sequence[str] = sorted(splits) if splits else [""]
+    folders = {PurePosixPath(name).name for top in tops for name in listing.inside(top)}
+    empty = sorted(folders - found, key=bytewise)
+    if empty:
+        raise DataError(
+            f"{where} has class folders without files: {_few(empty)}; fill or remove them{_ignored_hint(listing)}"
+        )
+
+
+def _refuse_one_class(listing: _Listing, splits: dict[str, Split], found: set[str], where: str) -> None:
+    """Says where the classes probably are, if the only folder holds several folders itself (an unpacked archive)."""
+    (only,) = found
+    below = [] if splits else listing.inside(only)
+    if len(below) > 1:
+        raise DataError(
+            f"{where} has only one class, {printable(only)}; there must be at least two to tell apart. "
+            f"{printable(only)}/ holds {len(below)} folders ({_few(sorted(below, key=bytewise))}): did you mean "
+            f"{where}{printable(only)}/ ?"
+        )
+
+
+def _notes(listing: _Listing, records: list[Record], splits: dict[str, Split]) -> list[str]:
+    notes = []
+    if listing.num_ignored:
+        notes.append(f"{listing.num_ignored} hidden or system {_plural(listing.num_ignored, 'entry')} ignored")
+    if listing.not_samples:
+        notes.append(count_note(listing.not_samples, "ignored"))
+    if listing.linked_folders:
+        notes.append(f"linked folders are not followed: {_few(sorted(listing.linked_folders, key=bytewise))}")
+    if "train" in splits.values():
+        trained = {record.labels[0] for record in records if record.split == "train"}
+        unseen = sorted({record.labels[0] for record in records} - trained, key=bytewise)
+        if unseen:
+            notes.append(f"no training files for {_plural(len(unseen), 'class')} {_few(unseen)}")
+    return notes
+
+
+def _ignored_hint(listing: _Listing) -> str:
+    if listing.not_samples:
+        kinds = Counter(PurePosixPath(name).suffix.lower() for name in listing.not_samples)
+        return f" ({', '.join(sorted(kinds))} files do not count as samples)"
+    return ""
+
+
+def _parent(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def _plural(number: int, word: str) -> str:
+    if number == 1:
+        return word
+    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}{'es' if word.endswith('s') else 's'}"

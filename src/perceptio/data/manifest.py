@@ -1,0 +1,205 @@
+"""Reads a manifest: a table that lists files with their labels, and perhaps their split and group."""
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from perceptio.data.limits import Limits, check_file
+from perceptio.data.manifest_rows import ROW_READERS, Row
+from perceptio.data.names import check_classes, printable, split_of, suffix_of
+from perceptio.data.records import FileSource, Record, sort_records
+from perceptio.errors import DataError, FileError, UsageError, nearest
+
+MANIFEST_SUFFIXES = tuple(ROW_READERS)
+
+_FILE_COLUMNS = ("file", "path", "file_name", "image")
+_LABEL_COLUMNS = ("label", "labels")
+_KNOWN_COLUMNS = (*_FILE_COLUMNS, *_LABEL_COLUMNS, "split", "group")
+_TYPO_LIKENESS = 0.75
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Columns:
+    """Which columns of a manifest hold what."""
+
+    file: str
+    label: str
+    split: str | None
+    group: str | None
+    ignored: tuple[str, ...]
+
+    @property
+    def multi_label(self) -> bool:
+        return self.label == "labels"
+
+
+def read_manifest(path: Path, limits: Limits) -> FileSource:
+    """Reads a CSV, JSONL or Parquet manifest. Its paths are relative to the folder that it lies in.
+
+    Columns: `file` (or `path`, `file_name`, `image`); `label` for one class, or `labels` for any number of them, as a
+    JSON list or separated by "|" or ";"; optional `split` (train, val, test) and `group`. Others are ignored.
+
+    Raises:
+        DataError: a column is missing or mistyped, a path leads out of the folder, a file is listed twice, a label is
+            missing, or the table itself is damaged. The message names the line.
+        UsageError: the suffix is none of .csv, .jsonl, .parquet.
+    """
+    suffix = suffix_of(path.name)
+    if suffix not in ROW_READERS:
+        raise UsageError(f"{path.name} is no manifest; it must end in {', '.join(MANIFEST_SUFFIXES)}")
+    try:
+        check_file(path, None, limits)
+    except FileError as error:
+        raise DataError(f"{path.name}: {error}") from error
+    columns: _Columns | None = None
+    lines: dict[str, int] = {}
+    records = []
+    for number, row in ROW_READERS[suffix](path, limits):
+        if columns is None or suffix == ".jsonl":
+            columns = _find_columns(tuple(row), path.name, columns)
+        where = f"{path.name}, line {number:,}"
+        record = _record(row, columns, where, limits)
+        if record.name in lines:
+            raise DataError(
+                f"{where}: {printable(record.name)} is listed a second time (first in line {lines[record.name]:,}); "
+                "list each file once, with several labels in a column labels"
+            )
+        lines[record.name] = number
+        records.append(record)
+        if len(records) > limits.max_manifest_rows:
+            raise DataError(f"{path.name} has more than {limits.max_manifest_rows:,} rows (limit max_manifest_rows)")
+    if columns is None:
+        raise DataError(f"{path.name} lists no files; it needs a row for each, with columns file and label")
+    classes = check_classes((label for record in records for label in record.labels), limits, where=path.name)
+    return FileSource(
+        records=sort_records(records),
+        classes=classes,
+        multi_label=columns.multi_label,
+        notes=_notes(path.name, columns, records),
+        root=path.parent,
+    )
+
+
+def _find_columns(names: Sequence[str], table: str, before: _Columns | None) -> _Columns:
+    """Finds the columns. A name that is almost a known one is an error: it would be silently ignored otherwise."""
+    unknown = [name for name in names if name not in _KNOWN_COLUMNS]
+    for name in unknown:
+        free = [known for known in _KNOWN_COLUMNS if known not in names]
+        if difflib.get_close_matches(name.lower(), free, n=1, cutoff=_TYPO_LIKENESS):
+            raise DataError(
+                f"{table}: unknown column {printable(name)!r}.{nearest(name.lower(), free)} Rename or remove it"
+            )
+    columns = _Columns(
+        file=_the_one(_FILE_COLUMNS, names, table, "the file"),
+        label=_the_one(_LABEL_COLUMNS, names, table, "the class"),
+        split="split" if "split" in names else None,
+        group="group" if "group" in names else None,
+        ignored=tuple(sorted({*unknown, *(before.ignored if before else ())})),
+    )
+    if before is not None and before.label != columns.label:
+        raise DataError(f"{table}: some lines have label and others labels; use one of them in all lines")
+    return columns
+
+
+def _the_one(wanted: Sequence[str], names: Sequence[str], table: str, what: str) -> str:
+    present = [name for name in wanted if name in names]
+    if len(present) == 1:
+        return present[0]
+    if present:
+        raise DataError(f"{table}: {' and '.join(present)} both say {what}; keep one of these columns")
+    raise DataError(
+        f"{table}: no column says {what}; it must be called {' or '.join(wanted)}. Columns found: "
+        f"{', '.join(printable(name) for name in names) or 'none'}"
+    )
+
+
+def _record(row: Row, columns: _Columns, where: str, limits: Limits) -> Record:
+    labels = _labels(row.get(columns.label), where) if columns.multi_label else (_text(row.get(columns.label)),)
+    if not all(labels):
+        raise DataError(f"{where}: no {columns.label[:5]}; every file needs one")
+    split = _text(row.get(columns.split)) if columns.split else ""
+    group = _text(row.get(columns.group)) if columns.group else ""
+    for text in (*labels, group):
+        if len(text) > limits.max_name_characters:
+            raise DataError(
+                f"{where}: a name of {len(text):,} characters; the limit is {limits.max_name_characters} "
+                "(limit max_name_characters)"
+            )
+    return Record(
+        name=relative_name(_text(row.get(columns.file)), where, limits),
+        labels=labels,
+        split=split_of(split, where=where) if split else None,
+        group=group or None,
+    )
+
+
+def _text(value: Any) -> str:
+    """Returns a cell as text; numbers, such as classes 0 to 9, are named by their digits."""
+    return "" if value is None else str(value).strip()
+
+
+def _labels(value: Any, where: str) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return split_labels(value, where=where)
+    items: Iterable[Any] = value if isinstance(value, list | tuple) else [value]
+    return tuple(dict.fromkeys(_text(item) for item in items))
+
+
+def split_labels(text: str, *, where: str) -> tuple[str, ...]:
+    """Returns the labels in a cell: a JSON list of strings, or names separated by "|" or ";". Empty means none.
+
+    Raises:
+        DataError: the cell begins like a JSON list but is none.
+    """
+    text = text.strip()
+    if not text:
+        return ()
+    if text.startswith("["):
+        try:
+            items = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: labels begin with '[' but are no JSON list: {printable(text[:60])}") from error
+        if not all(isinstance(item, str | int) for item in items):
+            raise DataError(f"{where}: labels must be a JSON list of names: {printable(text[:60])}")
+        return tuple(dict.fromkeys(_text(item) for item in items))
+    return tuple(dict.fromkeys(part.strip() for part in text.replace(";", "|").split("|") if part.strip()))
+
+
+def relative_name(text: str, where: str, limits: Limits) -> str:
+    r"""Returns a path of the manifest in its one form: relative, with "/", without ".". "\" is taken for "/".
+
+    Raises:
+        DataError: the path is missing, absolute, leads out of the manifest's folder or is longer than a field may be.
+    """
+    if not text:
+        raise DataError(f"{where}: no file; every row needs one")
+    if len(text) > limits.max_manifest_field_bytes:
+        raise DataError(
+            f"{where}: a path of {len(text):,} characters; the limit is {limits.max_manifest_field_bytes:,} "
+            "(limit max_manifest_field_bytes)"
+        )
+    path = PurePosixPath(text.replace("\\", "/"))
+    if path.is_absolute() or (len(text) > 1 and text[1] == ":"):
+        raise DataError(
+            f"{where}: {printable(text[:80])} is an absolute path; write it relative to the manifest's folder"
+        )
+    if ".." in path.parts or not path.parts:
+        raise DataError(
+            f"{where}: {printable(text[:80])} leads out of the manifest's folder; move the manifest above its files"
+        )
+    return str(path)
+
+
+def _notes(table: str, columns: _Columns, records: list[Record]) -> tuple[str, ...]:
+    notes = [f"{len(records):,} files listed in {table}"]
+    if columns.ignored:
+        notes.append(f"columns ignored: {', '.join(printable(name) for name in columns.ignored)}")
+    if columns.split:
+        given = sorted({record.split for record in records if record.split})
+        notes.append(f"splits given: {', '.join(given) or 'none'}")
+    return tuple(notes)

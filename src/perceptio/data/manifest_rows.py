@@ -1,0 +1,126 @@
+"""Streams the rows of a CSV, JSONL or Parquet file, within the limits and without ever holding the whole file."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+from perceptio.data.limits import Limits
+from perceptio.errors import DataError, MissingExtraError
+
+Row: TypeAlias = Mapping[str, Any]
+Rows: TypeAlias = Iterator[tuple[int, Row]]
+
+_DELIMITERS = ",;\t"
+
+
+def _lines(file: IO[bytes], name: str, limits: Limits) -> Iterator[str]:
+    """Yields the lines of a text file; none is read further than the limit allows."""
+    number = 0
+    while line := file.readline(limits.max_manifest_line_bytes + 1):
+        number += 1
+        if len(line) > limits.max_manifest_line_bytes:
+            raise DataError(
+                f"{name}, line {number:,}: longer than {limits.max_manifest_line_bytes:,} bytes "
+                "(limit max_manifest_line_bytes)"
+            )
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name}, line {number:,}: not valid UTF-8; save the file as UTF-8") from error
+        if "\0" in text:
+            raise DataError(f"{name}, line {number:,}: holds a zero byte; this is not a text file")
+        yield text
+
+
+def _check_columns(columns: list[str], name: str, limits: Limits) -> list[str]:
+    if len(columns) > limits.max_manifest_columns:
+        raise DataError(
+            f"{name} has {len(columns):,} columns; the limit is {limits.max_manifest_columns} "
+            "(limit max_manifest_columns)"
+        )
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise DataError(f"{name} has two columns called {repeated[0]!r}; each name may stand once")
+    return columns
+
+
+def read_csv_rows(path: Path, limits: Limits) -> Rows:
+    """Yields (line number, row) of a CSV file whose first line names the columns; comma, semicolon or tab."""
+    with path.open("rb") as file:
+        lines = _lines(file, path.name, limits)
+        header = next(lines, "")
+        # Spreadsheets of some countries write semicolons. The header decides: column names hold no delimiter.
+        delimiter = max(_DELIMITERS, key=lambda mark: (header.count(mark), -_DELIMITERS.index(mark)))
+        columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
+        _check_columns(columns, path.name, limits)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            for cells in reader:
+                number = reader.line_num + 1
+                if not cells:
+                    continue
+                if len(cells) != len(columns):
+                    raise DataError(
+                        f"{path.name}, line {number:,}: {len(cells)} cells, but the first line names {len(columns)} "
+                        'columns; put text that holds a comma between "quotes"'
+                    )
+                yield number, dict(zip(columns, cells, strict=True))
+        except csv.Error as error:
+            raise DataError(f"{path.name}, line {reader.line_num + 1:,}: not valid CSV ({error})") from error
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError("a key stands twice")
+    return row
+
+
+def _refuse_constant(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def read_jsonl_rows(path: Path, limits: Limits) -> Rows:
+    """Yields (line number, row) of a file with one JSON object a line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(_lines(file, path.name, limits), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line, object_pairs_hook=_refuse_repeated, parse_constant=_refuse_constant)
+            except (ValueError, RecursionError) as error:
+                reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+                raise DataError(f"{path.name}, line {number:,}: not valid JSON ({reason})") from error
+            if not isinstance(row, dict):
+                raise DataError(f'{path.name}, line {number:,}: must be an object such as {{"file": .., "label": ..}}')
+            _check_columns(list(row), f"{path.name}, line {number:,}", limits)
+            yield number, row
+
+
+def read_parquet_rows(path: Path, limits: Limits) -> Rows:
+    """Yields (row number, row) of a Parquet file, batch by batch."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except (ImportError, OSError, RuntimeError) as error:
+        raise MissingExtraError("reading Parquet files", "tables") from error
+    try:
+        with pyarrow.parquet.ParquetFile(path) as table:
+            _check_columns(list(table.schema_arrow.names), path.name, limits)
+            number = 0
+            for batch in table.iter_batches(batch_size=4096):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except pyarrow.ArrowException as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise DataError(f"{path.name}: not a valid Parquet file ({reason})") from error
+
+
+ROW_READERS: dict[str, Callable[[Path, Limits], Rows]] = {
+    ".csv": read_csv_rows,
+    ".jsonl": read_jsonl_rows,
+    ".parquet": read_parquet_rows,
+}

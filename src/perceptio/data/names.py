@@ -1,0 +1,134 @@
+"""Names of files, classes and splits: which count, which do not, and how they are shown."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+from perceptio.data.limits import Limits
+from perceptio.errors import DataError, FileError, nearest
+
+Split: TypeAlias = Literal["train", "validation", "test"]
+
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+}
+"""What people call the three splits, in lower case."""
+
+_IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "__pycache__"})
+
+_NOT_SAMPLES = frozenset(
+    {
+        ".txt",
+        ".md",
+        ".rst",
+        ".html",
+        ".htm",
+        ".css",
+        ".js",
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".tsv",
+        ".parquet",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".db",
+        ".ini",
+        ".cfg",
+        ".log",
+        ".py",
+        ".ipynb",
+        ".sh",
+        ".pdf",
+        ".url",
+        ".lnk",
+    }
+)
+
+
+def is_ignored(name: str) -> bool:
+    """True for the files and folders that systems leave behind: hidden ones, Thumbs.db, __MACOSX and the like."""
+    return name.startswith(".") or name.lower() in _IGNORED_NAMES
+
+
+def is_not_a_sample(name: str) -> bool:
+    """True for files that accompany data, such as a list or a readme. Anything else is judged by its content."""
+    return suffix_of(name) in _NOT_SAMPLES
+
+
+def suffix_of(name: str) -> str:
+    """Returns the lower-case suffix with its dot, or "" if there is none."""
+    stem, dot, suffix = name.rpartition(".")
+    return f".{suffix.lower()}" if dot and stem else ""
+
+
+def bytewise(name: str) -> bytes:
+    """The sort key of names: their bytes, so that the order depends on no locale and no platform."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def printable(name: str) -> str:
+    r"""Returns the name with control characters and undecodable bytes as escapes (\n, \udcff), safe for any screen."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in name
+    )
+
+
+def check_record_name(name: str) -> None:
+    """Raises FileError if a file's name cannot be written into a list and read back as the same name."""
+    if any("\ud800" <= c <= "\udfff" for c in name):
+        raise FileError("its name is not valid UTF-8; rename it")
+    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise FileError("its name holds control characters; rename it")
+
+
+def check_classes(classes: Iterable[str], limits: Limits, *, where: str) -> tuple[str, ...]:
+    """Returns the class names sorted bytewise.
+
+    Raises:
+        DataError: fewer than two or too many classes, or a name that is empty, too long or unprintable.
+    """
+    names = tuple(sorted(set(classes), key=bytewise))
+    if len(names) > limits.max_classes:
+        raise DataError(f"{where} has {len(names):,} classes; the limit is {limits.max_classes:,} (limit max_classes)")
+    for name in names:
+        if not name.strip():
+            raise DataError(f"{where} has a class without a name; every class needs one")
+        if len(name) > limits.max_name_characters:
+            raise DataError(
+                f"{where} has a class name of {len(name):,} characters; the limit is {limits.max_name_characters}: "
+                f"{printable(name[:40])}..."
+            )
+        if not name.isprintable():
+            raise DataError(f"{where} has a class name with unprintable characters: {printable(name)}; rename it")
+    if len(names) < 2:
+        found = f"only one class, {names[0]}" if names else "no class"
+        raise DataError(f"{where} has {found}; there must be at least two to tell apart")
+    return names
+
+
+def split_of(text: str, *, where: str) -> Split:
+    """Returns the split that a word such as "val" names.
+
+    Raises:
+        DataError: the word names no split.
+    """
+    split = SPLIT_NAMES.get(text.strip().lower())
+    if split is None:
+        raise DataError(f"{where}: {printable(text)!r} is no split.{nearest(text.lower(), SPLIT_NAMES)}")
+    return split
+
+
+def count_note(names: Iterable[str], what: str) -> str:
+    """Says how often each suffix was met: "3 .txt and 1 .json files ignored"."""
+    counts = Counter(suffix_of(name) or "other" for name in names)
+    listed = [f"{number} {suffix}" for suffix, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    text = listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
+    return f"{text} {'file' if counts.total() == 1 else 'files'} {what}"

@@ -1,0 +1,73 @@
+"""The order of training samples as a function of the seed and the step: nothing about it is ever saved.
+
+Global batch k of an epoch is `epoch_order(..)[k * B : (k + 1) * B]`; what is left over at the end of an epoch is
+dropped. Any number of worker processes, and any step at which training goes on, gives the same batches.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from perceptio.randomness import generator
+
+SampleKey = tuple[int, int]
+"""(epoch from 0, index of the sample): all that a sample's random choices depend on, beside the seed."""
+
+
+def epoch_order(seed: int, epoch: int, num_samples: int) -> np.ndarray:
+    """Returns the permutation of the samples in an epoch."""
+    return generator(seed, "order", epoch).permutation(num_samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOrder:
+    """The micro-batches of a run from one step on, for one of several processes.
+
+    Attributes:
+        batch_size: samples in one optimizer step over all processes and micro-batches (B).
+        num_micro_batches: parts into which each process splits its share of a batch.
+        first_step: the step at which training starts or goes on, from 0.
+        num_steps: steps of the whole run.
+        rank, num_processes: process `rank` takes samples rank, rank + num_processes, .. of each batch.
+    """
+
+    seed: int
+    num_samples: int
+    batch_size: int
+    num_micro_batches: int
+    first_step: int
+    num_steps: int
+    rank: int = 0
+    num_processes: int = 1
+
+    def __post_init__(self) -> None:
+        assert 0 < self.batch_size <= self.num_samples
+        parts = self.num_processes * self.num_micro_batches
+        if self.batch_size % parts != 0:
+            raise ValueError(
+                f"--batch-size must be a multiple of processes x micro-batches: got {self.batch_size} and "
+                f"{self.num_processes} x {self.num_micro_batches}. Use {-(-self.batch_size // parts) * parts}."
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return self.num_samples // self.batch_size
+
+    def global_batch(self, step: int) -> list[SampleKey]:
+        """Returns the samples of one optimizer step, all processes together."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = epoch_order(self.seed, epoch, self.num_samples)
+        chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+        return [(epoch, int(index)) for index in chosen]
+
+    def __len__(self) -> int:
+        return (self.num_steps - self.first_step) * self.num_micro_batches
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for step in range(self.first_step, self.num_steps):
+            share = self.global_batch(step)[self.rank :: self.num_processes]
+            size = len(share) // self.num_micro_batches
+            for micro in range(self.num_micro_batches):
+                yield share[micro * size : (micro + 1) * size]

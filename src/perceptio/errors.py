@@ -1,0 +1,49 @@
+"""Errors that are shown to people: each states the rule, the value that broke it and the way out.
+
+Raise these where user input enters; inside the code an `assert` states an invariant of ours.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PerceptioError(Exception):
+    """Something the user can act on. The command line prints the message alone and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(PerceptioError, ValueError):
+    """A command, option, recipe or field that cannot be what was meant."""
+
+    exit_code = 2
+
+
+class DataError(PerceptioError):
+    """The given data as a whole cannot be used."""
+
+    exit_code = 4
+
+
+class FileError(PerceptioError):
+    """One file cannot be used. The message is one line that reads well after the file's name and a colon."""
+
+    exit_code = 3
+
+
+class MissingExtraError(PerceptioError, ImportError):
+    """An optional dependency is not installed."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional part that is not installed: pip install 'perceptio[{extra}]'")
+
+
+def nearest(name: str, known: Iterable[str], *, show: int = 3) -> str:
+    """Says which of the known names come closest: " Nearest: a, b." or, if none does, " Known: a, b, .."."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=show, cutoff=0.5)
+    if close:
+        return f" Nearest: {', '.join(close)}."
+    return f" Known: {', '.join(names)}."

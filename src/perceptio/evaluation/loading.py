@@ -1,0 +1,37 @@
+"""Batches for evaluation: the same ones each time, kept in memory when they are small."""
+
+from collections.abc import Iterator
+from typing import cast
+
+from perceptio.data.batches import Batch, make_loader
+from perceptio.data.dataset import EvaluationSamples
+
+KEPT_BYTES = 512 * 2**20
+
+
+class EvaluationBatches:
+    """Iterates over a set in its order. Views without augmentation never change, so a small set is decoded once."""
+
+    def __init__(self, samples: EvaluationSamples, *, batch_size: int, num_workers: int) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self._kept: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        starts = range(0, len(self.samples), self.batch_size)
+        keys = [list(range(start, min(start + self.batch_size, len(self.samples)))) for start in starts]
+        kept: list[Batch] | None = []
+        size = 0
+        for item in make_loader(self.samples, keys, num_workers=self.num_workers):
+            batch = cast(Batch, item)
+            size += batch.values.numel()
+            if size > KEPT_BYTES:
+                kept = None
+            if kept is not None:
+                kept.append(batch)
+            yield batch
+        self._kept = kept

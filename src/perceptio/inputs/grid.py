@@ -1,0 +1,238 @@
+"""Grids of any number of axes as byte arrays: audio (1), images (2), video and volumes (3), or any array."""
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import torch
+from torch import nn
+
+from perceptio.modules.byte_array import ByteArray, GridPositions, Segment, TokenPositions
+from perceptio.modules.position_encoding import FourierGridPositions, LearnedPositions
+from perceptio.randomness import generator
+from perceptio.shapes import Bool, Float, Int, Tensor
+
+MIN_CHANNELS_WITHOUT_POSITIONS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridEncoding:
+    """How the places of a grid become tokens that know where they stand. Defaults are the paper's (section 3.2)."""
+
+    patch: tuple[int, ...] = ()
+    """Samples along each axis that make one token; empty: each sample is a token."""
+    positions: Literal["fourier", "learned", "none"] = "fourier"
+    """How a token knows where it stands."""
+    num_bands: int = 64
+    """Fourier frequency bands per axis (K)."""
+    max_frequency: tuple[float, ...] = ()
+    """Highest band per axis (mu / 2); empty: half the number of tokens along the axis, the Nyquist frequency."""
+    include_positions: bool = True
+    """Whether raw positions stand beside their Fourier features."""
+    learned_channels: int = 128
+    """Channels of a learned encoding."""
+    learned_init_std: float = 1.0
+    """Standard deviation that a learned encoding starts from."""
+    permutation_seed: int | None = None
+    """Seed of one fixed shuffle of the tokens, positions attached (paper Tab. 2); None leaves them in order."""
+
+    def __post_init__(self) -> None:
+        if self.num_bands < 1 or self.learned_channels < 1:
+            raise ValueError(
+                f"num_bands and learned_channels must be at least 1, got {self.num_bands} and {self.learned_channels}"
+            )
+        belongs = {
+            "num_bands": "fourier",
+            "max_frequency": "fourier",
+            "include_positions": "fourier",
+            "learned_channels": "learned",
+            "learned_init_std": "learned",
+        }
+        defaults = {field.name: field.default for field in fields(self)}
+        for name, kind in belongs.items():
+            if self.positions != kind and getattr(self, name) != defaults[name]:
+                raise ValueError(f"{name} has no effect with positions={self.positions!r}; remove it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridInputConfig:
+    """A grid of a certain size and its encoding."""
+
+    axes: tuple[int, ...]
+    """Length of each axis in samples: rows and columns of an image; frames, rows and columns of a video."""
+    channels: int
+    """Values at each place of the grid, such as 3 for red, green and blue; they stand last."""
+    encoding: GridEncoding = field(default_factory=GridEncoding)
+
+    def __post_init__(self) -> None:
+        encoding = self.encoding
+        if not self.axes or min(self.axes) < 1 or self.channels < 1:
+            raise ValueError(
+                f"a grid needs axes and channels of at least 1, got axes {self.axes} and {self.channels} channels"
+            )
+        for name, per_axis in (("patch", encoding.patch), ("max_frequency", encoding.max_frequency)):
+            if per_axis and len(per_axis) != len(self.axes):
+                raise ValueError(f"{name} needs one value for each of the {len(self.axes)} axes, got {per_axis}")
+        if any(length % size for length, size in zip(self.axes, self.patch, strict=True)):
+            raise ValueError(f"patch must divide the axes: got patch {self.patch} and axes {self.axes}")
+        if encoding.positions == "none" and self.token_channels < MIN_CHANNELS_WITHOUT_POSITIONS:
+            raise ValueError(
+                f"a token needs {MIN_CHANNELS_WITHOUT_POSITIONS} channels when it has no position encoding: "
+                f"got {self.token_channels}, and layer norm over so few leaves little of the input. "
+                "Set positions='fourier', or a larger patch."
+            )
+
+    @property
+    def patch(self) -> tuple[int, ...]:
+        """The patch with one entry per axis."""
+        return self.encoding.patch or (1,) * len(self.axes)
+
+    @property
+    def token_axes(self) -> tuple[int, ...]:
+        """Tokens along each axis."""
+        return tuple(length // size for length, size in zip(self.axes, self.patch, strict=True))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a whole grid: M."""
+        return math.prod(self.token_axes)
+
+    @property
+    def token_channels(self) -> int:
+        """Sample channels of a token: the values of its patch."""
+        return math.prod(self.patch) * self.channels
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of a token with its position features: C."""
+        per_axis = 2 * self.encoding.num_bands + int(self.encoding.include_positions)
+        position_channels = {
+            "fourier": len(self.axes) * per_axis,
+            "learned": self.encoding.learned_channels,
+            "none": 0,
+        }
+        return self.token_channels + position_channels[self.encoding.positions]
+
+
+class GridInput(nn.Module):
+    """Turns a batch of grids, channels last, into a byte array."""
+
+    def __init__(self, config: GridInputConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.positions: FourierGridPositions | LearnedPositions | None = None
+        encoding = config.encoding
+        if encoding.positions == "fourier":
+            nyquist = tuple(length / 2 for length in config.token_axes)
+            self.positions = FourierGridPositions(
+                encoding.max_frequency or nyquist,
+                num_bands=encoding.num_bands,
+                include_positions=encoding.include_positions,
+            )
+        elif encoding.positions == "learned":
+            self.positions = LearnedPositions(
+                config.num_tokens, encoding.learned_channels, init_std=encoding.learned_init_std
+            )
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the byte array: C."""
+        return self.config.input_channels
+
+    def forward(
+        self, inputs: Float[Tensor, "B *axes channels"], extents: Int[Tensor, "B A"] | None = None
+    ) -> ByteArray:
+        """Returns the byte array of a batch.
+
+        Args:
+            inputs: values, channels last. Axes may be longer or shorter than the config's, unless positions are
+                learned or permuted.
+            extents: how many places of each axis a sample fills when samples of different sizes are padded to one
+                grid; its positions run from -1 to 1 over its own extent and the rest is masked. None: all of them.
+
+        Raises:
+            ValueError: on another number of axes or channels, or axes that do not fit.
+        """
+        self._check(inputs)
+        token_axes = tuple(length // size for length, size in zip(inputs.shape[1:-1], self.config.patch, strict=True))
+        token_extents = None
+        if extents is not None:
+            sizes = torch.tensor(self.config.patch, device=extents.device)
+            token_extents = (extents + sizes - 1) // sizes
+        segment = Segment(
+            channels=split_patches(inputs, self.config.patch),
+            positions=self._positions_of(token_axes, token_extents, inputs.dtype),
+            mask=None if token_extents is None else extent_mask(token_extents, token_axes),
+        )
+        order = self.token_order()
+        if order is not None:
+            segment = permute_tokens(segment, order.to(inputs.device))
+        return ByteArray(segments=(segment,))
+
+    def token_order(self) -> Int[Tensor, " M"] | None:
+        """Returns which token of the grid stands at each place of the byte array, or None when in order."""
+        if self.config.encoding.permutation_seed is None:
+            return None
+        return permutation(self.config.num_tokens, self.config.encoding.permutation_seed)
+
+    def _positions_of(
+        self, token_axes: tuple[int, ...], extents: Tensor | None, dtype: torch.dtype
+    ) -> GridPositions | TokenPositions | None:
+        if isinstance(self.positions, FourierGridPositions):
+            exact = torch.float64 if dtype == torch.float64 else torch.float32
+            tables: GridPositions = self.positions(token_axes, extents, dtype=exact)
+            return tables
+        if self.positions is None:
+            return None
+        learned: TokenPositions = self.positions()
+        return learned
+
+    def _check(self, inputs: Tensor) -> None:
+        config, shape = self.config, tuple(inputs.shape)
+        expected = f"(B, {', '.join(map(str, config.axes))}, {config.channels})"
+        if len(shape) != len(config.axes) + 2 or shape[-1] != config.channels:
+            raise ValueError(f"GridInput expects {expected}, got {shape}. Channels come last.")
+        fixed = config.encoding.positions == "learned" or config.encoding.permutation_seed is not None
+        if fixed and shape[1:-1] != config.axes:
+            why = "learned positions" if config.encoding.positions == "learned" else "a fixed permutation"
+            raise ValueError(f"GridInput with {why} expects exactly {expected}, got {shape}.")
+        if any(length % size for length, size in zip(shape[1:-1], config.patch, strict=True)):
+            raise ValueError(f"GridInput expects axes that patch {config.patch} divides, got {shape}.")
+
+
+def split_patches(inputs: Float[Tensor, "B *axes channels"], patch: tuple[int, ...]) -> Float[Tensor, "B M _"]:
+    """Returns one token per patch, its values in the order (places of the patch, channels), last axis fastest."""
+    batch, *lengths, channels = inputs.shape
+    num_axes = len(lengths)
+    split = [part for length, size in zip(lengths, patch, strict=True) for part in (length // size, size)]
+    tokens_first = [1 + 2 * axis for axis in range(num_axes)] + [2 + 2 * axis for axis in range(num_axes)]
+    patches = inputs.reshape(batch, *split, channels).permute(0, *tokens_first, 1 + 2 * num_axes)
+    num_tokens = math.prod(length // size for length, size in zip(lengths, patch, strict=True))
+    return patches.reshape(batch, num_tokens, math.prod(patch) * channels)
+
+
+def extent_mask(extents: Int[Tensor, "B A"], lengths: tuple[int, ...]) -> Bool[Tensor, "B M"]:
+    """Returns True at the places of a padded grid that lie inside each sample's extent."""
+    mask = torch.ones(len(extents), *([1] * len(lengths)), dtype=torch.bool, device=extents.device)
+    for axis, length in enumerate(lengths):
+        inside = torch.arange(length, device=extents.device) < extents[:, axis, None]
+        shape = [len(extents), *([1] * len(lengths))]
+        shape[1 + axis] = length
+        mask = mask & inside.reshape(shape)
+    return mask.flatten(1)
+
+
+def permutation(num_tokens: int, seed: int) -> Int[Tensor, " M"]:
+    """Returns one fixed shuffled order of tokens."""
+    return torch.from_numpy(generator(seed, "permute tokens").permutation(num_tokens))
+
+
+def permute_tokens(segment: Segment, order: Int[Tensor, " M"]) -> Segment:
+    """Returns the segment with its tokens in another order, each with its own positions and mask."""
+    positions = segment.positions
+    return Segment(
+        channels=segment.channels[:, order],
+        positions=None if positions is None else TokenPositions(features=positions.dense()[:, order]),
+        encoding=segment.encoding,
+        mask=None if segment.mask is None else segment.mask[:, order],
+    )

@@ -1,0 +1,131 @@
+"""The Perceiver (paper section 3): a latent array that attends to a byte array, iterated with latent transformers."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from perceptio.inputs.grid import GridInput, GridInputConfig
+from perceptio.models.config import PerceiverConfig
+from perceptio.models.heads import ClassificationHead
+from perceptio.models.iteration_plan import count_weights, iteration_plan
+from perceptio.modules.attention import CrossAttention, KeysValues, SelfAttention, normalise_bytes
+from perceptio.modules.byte_array import ByteArray
+from perceptio.modules.initialisation import init_embedding
+from perceptio.modules.layers import CrossAttend, LatentTransformer, SelfAttend
+from perceptio.shapes import Float, Int, Tensor
+
+CrossAttendObserver = Callable[[int, CrossAttend, Tensor, KeysValues], None]
+"""Called before each cross-attend with its number from 0, its weights, the latents (B, N, D) and the keys."""
+
+
+class Perceiver(nn.Module):
+    """Input, latent array, iteration and head.
+
+    Args:
+        input: turns raw tensors into a byte array; has `input_channels`.
+        config: the iteration.
+        head: latents to outputs.
+
+    Attributes:
+        checkpoint_activations: whether training recomputes each step in the backward pass instead of keeping its
+            activations. It changes memory and time, never the result.
+    """
+
+    def __init__(self, input: GridInput, config: PerceiverConfig, head: nn.Module) -> None:
+        super().__init__()
+        self.input = input
+        self.config = config
+        self.plan = iteration_plan(config)
+        self.checkpoint_activations = False
+        self.latents = nn.Parameter(torch.empty(config.num_latents, config.latent_channels))
+        init_embedding(self.latents, config.latent_init_std)
+        self.cross_attends = nn.ModuleList(
+            _make_cross_attend(input.input_channels, config) for _ in range(count_weights(self.plan, "cross_attend"))
+        )
+        self.latent_transformers = nn.ModuleList(
+            _make_latent_transformer(config) for _ in range(count_weights(self.plan, "latent_transformer"))
+        )
+        self.head = head
+
+    def forward(
+        self, inputs: Float[Tensor, "B *axes channels"], extents: Int[Tensor, "B A"] | None = None
+    ) -> Float[Tensor, "B outputs"]:
+        """Returns the head's output for a batch of raw inputs; `extents` as in the input's `forward`."""
+        outputs: Tensor = self.head(self.encode(self.input(inputs, extents)))
+        return outputs
+
+    def encode(self, byte_array: ByteArray, observe: CrossAttendObserver | None = None) -> Float[Tensor, "B N D"]:
+        """Walks the iteration plan and returns the last latents.
+
+        Keys and values depend on the byte array and the weights alone: cross-attends that follow each other with the
+        same weights share them.
+        """
+        latents = self.latents.expand(byte_array.batch_size, -1, -1)
+        normalised = normalise_bytes(byte_array)
+        prepared_weights, prepared = None, None
+        num_seen = 0
+        for step in self.plan:
+            if step.part == "latent_transformer":
+                latents = self._run(self.latent_transformers[step.weights], latents)
+                continue
+            cross_attend = self.cross_attends[step.weights]
+            assert isinstance(cross_attend, CrossAttend)
+            if prepared is None or prepared_weights != step.weights:
+                prepared_weights, prepared = step.weights, cross_attend.prepare(normalised)
+            if observe is not None:
+                observe(num_seen, cross_attend, latents, prepared)
+            num_seen += 1
+            latents = self._run(cross_attend, latents, prepared)
+        return latents
+
+    def _run(self, part: nn.Module, *arguments: object) -> Tensor:
+        if self.checkpoint_activations and self.training:
+            result: Tensor = checkpoint(part, *arguments, use_reentrant=False)
+        else:
+            result = part(*arguments)
+        return result
+
+
+def build_perceiver(input_config: GridInputConfig, config: PerceiverConfig, num_classes: int) -> Perceiver:
+    """Returns the paper's classifier: grid input, Perceiver, mean over latents, linear."""
+    return Perceiver(GridInput(input_config), config, ClassificationHead(config.latent_channels, num_classes))
+
+
+def _make_cross_attend(input_channels: int, config: PerceiverConfig) -> CrossAttend:
+    qk_channels, v_channels = config.attention_widths(input_channels)
+    attention = CrossAttention(
+        input_channels,
+        config.latent_channels,
+        num_heads=config.num_cross_attend_heads,
+        qk_channels=qk_channels,
+        v_channels=v_channels,
+        dropout=config.attention_dropout,
+    )
+    return CrossAttend(
+        attention,
+        config.latent_channels,
+        widening_factor=config.cross_attend_widening_factor,
+        gelu=config.gelu,
+        dropout=config.dropout,
+    )
+
+
+def _make_latent_transformer(config: PerceiverConfig) -> LatentTransformer:
+    return LatentTransformer(
+        *(
+            SelfAttend(
+                SelfAttention(
+                    config.latent_channels,
+                    num_heads=config.num_self_attend_heads,
+                    dropout=config.attention_dropout,
+                ),
+                config.latent_channels,
+                widening_factor=config.self_attend_widening_factor,
+                gelu=config.gelu,
+                dropout=config.dropout,
+            )
+            for _ in range(config.num_self_attends_per_block)
+        )
+    )

@@ -1,0 +1,82 @@
+"""Matplotlib without its global state: figures with their own Agg canvas, turned into PNG bytes."""
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from perceptio.errors import MissingExtraError
+from perceptio.reporting.style import DOTS_PER_INCH, MATRIX_COLORMAP, shorten
+from perceptio.reporting.visible import visible
+
+if TYPE_CHECKING:
+    import matplotlib.axes
+    import matplotlib.figure
+
+
+def new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
+    """Returns an empty figure of a size in inches, with a layout that keeps texts apart.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed or cannot be loaded.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except (ImportError, OSError, RuntimeError) as error:
+        raise MissingExtraError("drawing plots", "report") from error
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def figure_png(figure: "matplotlib.figure.Figure") -> bytes:
+    """Returns the figure as a PNG file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # `plot_name` replaces class names the font cannot draw; in captions a box for a rare sign is good enough.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.12)
+    return buffer.getvalue()
+
+
+def colour_map(values: np.ndarray) -> np.ndarray:
+    """Returns the cividis colours of values in [0, 1] as uint8 RGB: any shape becomes (.., 3). NaN must be gone."""
+    try:
+        from matplotlib import colormaps
+    except (ImportError, OSError, RuntimeError) as error:
+        raise MissingExtraError("drawing plots", "report") from error
+    colours: np.ndarray = colormaps[MATRIX_COLORMAP](values, bytes=True)
+    return colours[..., :3]
+
+
+def plot_name(name: str, index: int, limit: int = 24) -> str:
+    """Returns a class name as a plot can show it: short, visible, and by its number if the font lacks its script.
+
+    The report shows every name in full, as text.
+    """
+    text = shorten(visible(name), limit)
+    return text if _can_draw(text) else f"class {index}"
+
+
+def hide_frame(axes: "matplotlib.axes.Axes") -> None:
+    """Removes ticks and frame, for axes that only carry a picture."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def use_whole_numbers(axes: "matplotlib.axes.Axes") -> None:
+    """Places the ticks of the horizontal axis on integers: there is no epoch 2.5."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+
+
+def _can_draw(text: str) -> bool:
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    return all(font.get_char_index(ord(character)) for character in text)

@@ -1,0 +1,91 @@
+"""The README.md of a run: what the model is, how well it works, how to use and repeat it."""
+
+import re
+from pathlib import Path
+
+from perceptio.reporting.content import ReportContent
+from perceptio.reporting.numbers import things
+from perceptio.reporting.sentences import predict_command, result_sentence, weakness_sentence
+from perceptio.reporting.tables import Table, cost_rows, counts_table, per_class_rows
+from perceptio.reporting.visible import visible
+
+# Signs that are markup anywhere, and those that begin a list or a heading at the start of a block.
+_MARKUP = re.compile(r"[\\`*_\[\]|~$^]|^[#+=-]|^\d+(?=[.)]\s)")
+_MAX_CLASSES = 50
+
+
+def write_model_card(content: ReportContent, path: Path) -> None:
+    """Writes the model card as Markdown, UTF-8. Names are text in it, whatever signs they hold."""
+    parts = [f"# {_text(content.run)}", _opening(content)]
+    if content.origin is not None:
+        parts += ["## Use it", _code(predict_command(content))]
+    if content.headline is not None:
+        weakness = _text(weakness_sentence(content))
+        parts += ["## Result", _text(result_sentence(content.headline)), weakness, *map(_text, content.notes)]
+    if content.per_class:
+        parts += ["## Each class", *_markdown_table(per_class_rows(content))]
+    if content.data is not None:
+        parts += ["## Data", *_data(content)]
+    if content.cost is not None and cost_rows(content.cost):
+        parts += ["## Cost", "\n".join(f"- {name}: {_text(text)}" for name, text in cost_rows(content.cost))]
+    if content.origin is not None:
+        parts += ["## Repeat it", _code(content.origin.command), _where(content)]
+    path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+
+
+def _opening(content: ReportContent) -> str:
+    classes = f" It tells {things(len(content.classes), 'class', 'classes')} apart." if content.classes else ""
+    return (
+        f"A Perceiver (arXiv 2103.03206) trained with perceptio from the recipe {_text(content.recipe)}.{classes} "
+        "Everything else about it is in report.html."
+    )
+
+
+def _data(content: ReportContent) -> list[str]:
+    data = content.data
+    assert data is not None
+    split = f" The split was {_text(data.how_split)}." if data.how_split else ""
+    parts = [f"Trained on {_text(data.source)}.{split}"]
+    if data.counts:
+        parts += _markdown_table(counts_table(content))
+    if data.skipped:
+        parts.append(f"{things(len(data.skipped), 'file')} could not be used; see the report.")
+    if data.leaks:
+        groups = things(len(data.leaks), "group")
+        parts.append(f"Caution: equal files in different splits ({groups}) flatter the result.")
+    return [*parts, *map(_text, data.notes)]
+
+
+def _where(content: ReportContent) -> str:
+    assert content.origin is not None
+    versions = ", ".join(f"{name} {version}" for name, version in content.origin.versions.items())
+    seed = "" if content.origin.seed is None else f"seed {content.origin.seed}"
+    return _text("; ".join(part for part in (seed, versions, content.origin.machine, content.origin.created) if part))
+
+
+def _markdown_table(table: Table) -> list[str]:
+    shown = table.rows if len(table.rows) <= _MAX_CLASSES + 1 else table.rows[:_MAX_CLASSES]
+    lines = [_row(table.head), "|" + "---|" + "---:|" * (len(table.head) - 1), *map(_row, shown)]
+    hidden = len(table.rows) - len(shown)
+    return ["\n".join(lines), f"{hidden:,} more rows are in report.html." if hidden else ""]
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(map(_text, cells)) + " |"
+
+
+def _text(text: str) -> str:
+    """Escapes Markdown and HTML; neither a name nor a sentence may become markup."""
+    plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKUP.sub(_escape, plain)
+
+
+def _escape(markup: re.Match[str]) -> str:
+    # "1." begins a list and a backslash before a digit is text, so a number gets a character reference.
+    sign = markup.group()
+    return f"&#{ord(sign[0])};{sign[1:]}" if sign[0].isdigit() else f"\\{sign}"
+
+
+def _code(command: str) -> str:
+    """Returns an indented block, which no sequence of backticks in the command can close."""
+    return f"    {visible(command)}"

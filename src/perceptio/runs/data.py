@@ -1,0 +1,171 @@
+"""From --data to the samples of each split: open, probe, find copies, split."""
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from perceptio.data.duplicates import find_duplicates, leaks
+from perceptio.data.image_files import decode_image, probe_image
+from perceptio.data.limits import Limits
+from perceptio.data.names import Split
+from perceptio.data.probe import probe
+from perceptio.data.records import Record, Skipped, Source
+from perceptio.data.sources import open_source
+from perceptio.data.split_file import write_split
+from perceptio.data.splits import assign_splits
+from perceptio.errors import DataError, UsageError
+from perceptio.runs.config import RunConfig, SourceConfig
+from perceptio.runs.folder import RunFolder
+
+FULL_CHECK_FILES = 5_000
+SPLITS = ("train", "validation", "test")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What a source holds, before anything is decided about it.
+
+    Attributes:
+        usable: records whose file can be read.
+        skipped: the others, with reasons.
+        shapes: what probing a file's header returned, by name: (height, width) in pixels for images.
+        copies: groups of names with equal content.
+    """
+
+    source: Source
+    data: str
+    usable: tuple[Record, ...]
+    skipped: tuple[Skipped, ...]
+    shapes: Mapping[str, object]
+    copies: tuple[tuple[str, ...], ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all names, labels and skipped files: equal data gives equal fingerprints."""
+        lines = [f"{record.name}\t{record.labels}\t{record.split}\t{record.group}" for record in self.usable]
+        lines += [f"skipped\t{skipped.name}" for skipped in self.skipped]
+        return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """Samples by split.
+
+    Attributes:
+        splits: split by name of record.
+        leaks: groups of equal files that stand in more than one split.
+    """
+
+    survey: Survey
+    splits: Mapping[str, Split]
+    leaks: tuple[tuple[str, ...], ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return self.survey.source.classes
+
+    def records(self, split: str) -> tuple[Record, ...]:
+        """Returns the records of a split, in the source's order."""
+        return tuple(record for record in self.survey.usable if self.splits[record.name] == split)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Returns samples of each class in each split."""
+        return {
+            split: dict(Counter(label for record in self.records(split) for label in record.labels)) for split in SPLITS
+        }
+
+
+def survey_data(data: str | None, config: SourceConfig, *, progress: Progress | None = None) -> Survey:
+    """Opens a source, reads its files' headers (or all of them) and looks for copies.
+
+    Raises:
+        UsageError: without data.
+        DataError: when the source holds nothing usable, or too many of its files are unusable.
+    """
+    if data is None and config.format != "sample":
+        raise UsageError("--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table")
+    limits = Limits()
+    source = open_source(data or "", config.format, limits)
+    full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
+    probed = probe(
+        source,
+        partial(probe_image, limits=limits),
+        limits=limits,
+        full=full,
+        decode=partial(decode_image, channels=3, limits=limits),
+        progress=progress,
+    )
+    _check_share(probed.skipped, len(source.records), config.max_skipped, data)
+    return Survey(
+        source=source,
+        data=data or "embedded sample",
+        usable=_validation_as_test(probed.good) if config.validation_is_test else probed.good,
+        skipped=probed.skipped,
+        shapes=probed.shapes,
+        copies=find_duplicates(source, probed.good),
+    )
+
+
+def _validation_as_test(records: tuple[Record, ...]) -> tuple[Record, ...]:
+    return tuple(replace(record, split="test") if record.split == "validation" else record for record in records)
+
+
+def _check_share(skipped: Sequence[Skipped], total: int, allowed: float, data: str | None) -> None:
+    if len(skipped) <= allowed * total:
+        return
+    reasons = Counter(entry.reason for entry in skipped).most_common(3)
+    examples = "".join(f"\n       {count} x {reason}" for reason, count in reasons)
+    raise DataError(
+        f"{len(skipped)} of {total} files in {data} cannot be used: {len(skipped) / total:.0%}, the limit is "
+        f"{allowed:.0%} (--source.max-skipped){examples}\n       first: {skipped[0].name}"
+    )
+
+
+def prepare_data(survey: Survey, config: RunConfig) -> PreparedData:
+    """Splits the usable samples and looks for copies that stand on both sides.
+
+    Raises:
+        DataError: when a split that is needed stays empty, or a class has no training sample.
+    """
+    splits = assign_splits(survey.usable, config.split, config.seed, survey.copies)
+    prepared = PreparedData(survey=survey, splits=splits, leaks=leaks(survey.copies, splits))
+    for split in SPLITS:
+        if not prepared.records(split):
+            raise DataError(
+                f"the {split} split of {survey.data} is empty: {len(survey.usable)} samples, "
+                f"--split.validation {config.split.validation}, --split.test {config.split.test}"
+            )
+    trained = prepared.counts()["train"]
+    missing = [name for name in prepared.classes if name not in trained]
+    if missing:
+        raise DataError(f"no training sample has the class {missing[0]!r} ({len(missing)} such classes)")
+    return prepared
+
+
+def write_data_files(folder: RunFolder, prepared: PreparedData) -> None:
+    """Writes split.csv and skipped.csv."""
+    write_split(folder.split, prepared.survey.usable, prepared.splits)
+    write_skipped(folder.skipped, prepared.survey.skipped)
+
+
+def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
+    """Writes one row for each file that could not be used."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "reason"])
+        writer.writerows((entry.name, entry.reason) for entry in skipped)
+
+
+def choose_workers(asked: int | None, source: Source) -> int:
+    """Returns the number of loader workers: as asked, or one per spare core for files and none for arrays."""
+    if asked is not None:
+        return asked
+    return 0 if source.root is None else max(1, min(8, (os.cpu_count() or 2) - 1))

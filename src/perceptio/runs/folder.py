@@ -1,0 +1,150 @@
+"""The run folder: where everything that a run leaves behind has its place."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perceptio.errors import UsageError
+from perceptio.runs.config import RunConfig
+from perceptio.runs.serialisation import dump, from_json, to_json
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def weights(self) -> Path:
+        """The best weights, config and class names: this file alone predicts."""
+        return self.path / "model.safetensors"
+
+    @property
+    def config(self) -> Path:
+        """The run's config; `perceptio train --config` repeats it."""
+        return self.path / "config.json"
+
+    @property
+    def facts(self) -> Path:
+        """Command line, versions, seed, machine, data fingerprint, results."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line per evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def split(self) -> Path:
+        """Which file belongs to which part."""
+        return self.path / "split.csv"
+
+    @property
+    def skipped(self) -> Path:
+        """Files that could not be used, and why."""
+        return self.path / "skipped.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """The answer for each test file."""
+        return self.path / "predictions.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What is needed to go on."""
+        return self.path / "checkpoints"
+
+    @property
+    def plots(self) -> Path:
+        """Pictures."""
+        return self.path / "plots"
+
+    @property
+    def report(self) -> Path:
+        """The report, one page that needs no network."""
+        return self.path / "report.html"
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.path / "README.md"
+
+    def write_config(self, config: RunConfig) -> None:
+        """Writes config.json."""
+        self.config.write_text(dump(to_json(config)), encoding="utf-8")
+
+    def read_config(self) -> RunConfig:
+        """Reads config.json."""
+        return read_config(self.config)
+
+    def update_facts(self, facts: Mapping[str, Any]) -> None:
+        """Adds entries to run.json."""
+        merged = {**self.read_facts(), **facts}
+        temporary = self.facts.with_suffix(".tmp")
+        temporary.write_text(dump(merged), encoding="utf-8")
+        temporary.replace(self.facts)
+
+    def read_facts(self) -> dict[str, Any]:
+        """Reads run.json, or nothing before it is written."""
+        return json.loads(self.facts.read_text(encoding="utf-8")) if self.facts.exists() else {}
+
+
+def read_config(path: Path) -> RunConfig:
+    """Reads a config file.
+
+    Raises:
+        UsageError: when it is missing, no JSON, or no run config.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the config {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not a JSON config: {error}") from error
+    return from_json(RunConfig, content)
+
+
+def create_run_folder(name: str, out: Path | None) -> RunFolder:
+    """Creates `runs/NAME-001`, the next free number, or exactly `out`.
+
+    Raises:
+        UsageError: when `out` exists and is not empty.
+    """
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"--out {out} exists and is not an empty folder; choose another, or leave --out away")
+        out.mkdir(parents=True, exist_ok=True)
+        folder = RunFolder(out)
+    else:
+        folder = RunFolder(_next_free(Path("runs"), re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"))
+    folder.plots.mkdir(exist_ok=True)
+    return folder
+
+
+def open_run_folder(path: Path) -> RunFolder:
+    """Returns an existing run folder.
+
+    Raises:
+        UsageError: when it is none.
+    """
+    if not (path / "config.json").is_file():
+        raise UsageError(f"{path} is no run folder: it has no config.json. Runs lie in ./runs unless --out said else.")
+    return RunFolder(path)
+
+
+def _next_free(parent: Path, name: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    numbered = re.compile(rf"{re.escape(name)}-(\d+)")
+    taken = [int(match[1]) for path in parent.iterdir() if (match := numbered.fullmatch(path.name))]
+    number = max(taken, default=0) + 1
+    while True:
+        path = parent / f"{name}-{number:03d}"
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1

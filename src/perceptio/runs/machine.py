@@ -1,0 +1,90 @@
+"""What a run runs on: device, versions, memory. Recorded with each run, compared when one goes on."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from perceptio.errors import UsageError
+from perceptio.version import __version__
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def make_accelerator(device: Device, precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
+    """Returns Accelerate's view of device, precision and processes.
+
+    Raises:
+        UsageError: when a GPU is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda, but PyTorch finds no GPU here. Use --device cpu, or leave it away.")
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    mixed = {"auto": "bf16" if on_gpu else "no", "fp32": "no", "bf16": "bf16"}[precision]
+    # Accelerate keeps its state for the whole process and refuses a second setting: one process may train twice.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(mixed_precision=mixed, cpu=not on_gpu)
+
+
+def describe_machine(device: torch.device) -> str:
+    """Returns one line: cores, memory, GPU."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU used"
+    return f"{os.cpu_count()} CPU cores, {memory:.0f} GB memory, {gpu}"
+
+
+def package_versions() -> dict[str, str]:
+    """Returns the versions that may change a result."""
+    found = {"perceptio": __version__, "python": platform.python_version()}
+    for name in ("torch", "numpy", "pillow", "accelerate"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def exactness_facts(fingerprint: str, accelerator: Accelerator) -> dict[str, Any]:
+    """Returns what must be equal for a resumed run to repeat an undisturbed one bit for bit."""
+    return {
+        "data": fingerprint,
+        "versions": package_versions(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": accelerator.device.type,
+        "num_processes": accelerator.num_processes,
+    }
+
+
+def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns one phrase for each fact that changed, such as "threads 2 -> 4"."""
+    return [f"{name} {before.get(name)} -> {now.get(name)}" for name in now if before.get(name) != now.get(name)]
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Returns the most memory used so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def git_revision() -> str | None:
+    """Returns the revision of the code when it runs from a checkout, with "+" when files differ from it."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--exclude", "*"],
+            cwd=here, capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,316 @@
+"""After training: the test result, the answers for each test file, pictures and report."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from perceptio.data.batches import standardise
+from perceptio.data.image_reader import ImageReader
+from perceptio.data.records import Record, Skipped
+from perceptio.errors import FileError
+from perceptio.evaluation.loading import EvaluationBatches
+from perceptio.evaluation.predictions import Predictions, predict_batches, score
+from perceptio.models.perceiver import Perceiver
+from perceptio.reporting.attention import draw_attention
+from perceptio.reporting.confusion import draw_confusion, write_confusion_csv
+from perceptio.reporting.content import (
+    Cost,
+    DataSummary,
+    Headline,
+    Mistake,
+    Origin,
+    Picture,
+    ReportContent,
+    SkippedFile,
+)
+from perceptio.reporting.curves import draw_curves
+from perceptio.reporting.model_card import write_model_card
+from perceptio.reporting.report import write_report
+from perceptio.reporting.samples import draw_sample_grid
+from perceptio.runs.attend import attention_of
+from perceptio.runs.data import PreparedData
+from perceptio.runs.folder import RunFolder
+from perceptio.runs.model_file import read_model
+from perceptio.runs.screen import Screen
+from perceptio.runs.serialisation import to_json
+from perceptio.tasks import metrics
+from perceptio.tasks.classification import Task, target_matrix
+from perceptio.training.metric_log import MetricLog
+
+SHOWN_MISTAKES = 24
+SHOWN_ATTENTION = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What came of a run. `test` is empty when training was interrupted before any evaluation."""
+
+    folder: Path
+    ended: str
+    best_epoch: float | None
+    test: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A model's result on one split.
+
+    Attributes:
+        values: loss and metrics by name.
+        confusion: (K, K) rows true, columns predicted; None for several labels a sample.
+    """
+
+    split: str
+    records: tuple[Record, ...]
+    targets: Tensor
+    predictions: Predictions
+    values: Mapping[str, float]
+    confusion: np.ndarray | None
+    classes: tuple[str, ...]
+    task: Task
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Target rows of the samples that could be read."""
+        rows: np.ndarray = self.targets.numpy()[self.predictions.indices]
+        return rows
+
+
+def measure(
+    model: Perceiver,
+    batches: EvaluationBatches,
+    *,
+    split: str,
+    task: Task,
+    classes: Sequence[str],
+    device: torch.device,
+    image: ImageReader,
+) -> Measured:
+    """Returns the model's result on a labelled set."""
+    records = batches.samples.records
+    targets = target_matrix([record.labels for record in records], classes)
+    predictions = predict_batches(
+        model,
+        batches,
+        task=task,
+        prepare=lambda values: standardise(values, image.config.mean, image.config.std),
+        device=device,
+        targets=targets,
+    )
+    confusion = None
+    if task.kind == "single_label":
+        true = targets.numpy()[predictions.indices].argmax(axis=1)
+        confusion = metrics.confusion_matrix(predictions.probabilities.argmax(axis=1), true, len(classes))
+    return Measured(
+        split=split,
+        records=records,
+        targets=targets,
+        predictions=predictions,
+        values=score(predictions, targets, task),
+        confusion=confusion,
+        classes=tuple(classes),
+        task=task,
+    )
+
+
+def finish_run(
+    folder: RunFolder,
+    *,
+    prepared: PreparedData,
+    reader: ImageReader,
+    task: Task,
+    device: torch.device,
+    test_batches: EvaluationBatches | None,
+    screen: Screen,
+) -> RunResult:
+    """Measures the best weights on the test samples, once, and writes everything that people look at.
+
+    Args:
+        test_batches: None after an interruption: then the report shows what there is.
+    """
+    history = MetricLog(folder.metrics).rows()
+    facts = folder.read_facts()
+    best = next((row for row in history if row["step"] == facts.get("best_step")), None)
+    best_epoch = None if best is None else best["epoch"]
+    content = _opening_content(folder, prepared, history, best_epoch)
+    if history:
+        draw_curves(history, best_epoch, folder.plots / "curves.png")
+    test: Mapping[str, float] = {}
+    if best is not None and test_batches is not None:
+        model, _ = read_model(folder.weights)
+        model.to(device)
+        measured = measure(
+            model,
+            test_batches,
+            split="test",
+            task=task,
+            classes=prepared.classes,
+            device=device,
+            image=reader,
+        )
+        test = measured.values
+        folder.update_facts({"test": dict(test)})
+        write_predictions(folder.predictions, measured)
+        content = _with_result(content, folder, measured, prepared, reader)
+        content = replace(content, attention=_draw_attention(folder, model, measured, prepared, reader))
+    write_report(content, folder.report)
+    write_model_card(content, folder.card)
+    return RunResult(folder=folder.path, ended=facts["ended"], best_epoch=best_epoch, test=test)
+
+
+def headline(measured: Measured) -> Headline:
+    """Returns the main result with its interval and what needs no model."""
+    value, total = measured.values[measured.task.main_metric], len(measured.predictions.indices)
+    if measured.confusion is None:
+        return Headline(metric="mean average precision", value=value, split=measured.split, num_samples=total)
+    chance_class, chance = metrics.majority_share(measured.rows.argmax(axis=1), len(measured.classes))
+    return Headline(
+        metric="accuracy",
+        value=value,
+        split=measured.split,
+        num_samples=total,
+        interval=metrics.wilson_interval(int(np.trace(measured.confusion)), total),
+        chance=chance,
+        chance_class=measured.classes[chance_class],
+    )
+
+
+def write_predictions(path: Path, measured: Measured) -> None:
+    """Writes one row per sample: file, labels, answer, probability of each class."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "labels", "predicted", *measured.classes])
+        for index, row in zip(measured.predictions.indices, measured.predictions.probabilities, strict=True):
+            record = measured.records[index]
+            predicted = measured.classes[int(row.argmax())]
+            writer.writerow([record.name, "|".join(record.labels), predicted, *(f"{value:.6f}" for value in row)])
+
+
+def _opening_content(
+    folder: RunFolder, prepared: PreparedData, history: list[dict[str, Any]], best_epoch: float | None
+) -> ReportContent:
+    facts, config = folder.read_facts(), folder.read_config()
+    rates = [row["samples_per_second"] for row in history]
+    skipped = _read_skipped(folder.skipped)
+    samples = folder.plots / "train_samples.png"
+    ended = {
+        "finished": (),
+        "patience": (f"Training stopped early: no better validation result since epoch {best_epoch or 0:g}.",),
+        "interrupted": ("Training was interrupted: the test samples were not used.",),
+    }
+    return ReportContent(
+        run=folder.path.name,
+        recipe=config.recipe,
+        history=tuple(history),
+        best_epoch=best_epoch,
+        classes=prepared.classes,
+        samples=Picture(path=samples, caption="Training samples as the model sees them.") if samples.exists() else None,
+        data=DataSummary(
+            source=prepared.survey.data,
+            counts=prepared.counts(),
+            how_split=f"as given, the rest drawn by class with seed {config.seed}; split.csv lists every file",
+            skipped=tuple(SkippedFile(file=entry.name, reason=entry.reason) for entry in skipped),
+            duplicates=prepared.survey.copies,
+            leaks=prepared.leaks,
+            notes=prepared.survey.source.notes,
+        ),
+        cost=Cost(
+            seconds=facts["seconds"],
+            samples_per_second=float(np.median(rates)) if rates else None,
+            peak_memory_bytes=facts["peak_memory_bytes"],
+            num_parameters=facts["num_parameters"],
+            flops_per_sample=float(facts["flops_per_sample"]),
+        ),
+        origin=Origin(
+            command=facts["command"],
+            folder=str(folder.path),
+            config=to_json(config),
+            seed=config.seed,
+            machine=facts["machine"],
+            versions=facts["versions"],
+            created=facts["created"],
+        ),
+        notes=ended[facts["ended"]],
+    )
+
+
+def _with_result(
+    content: ReportContent, folder: RunFolder, measured: Measured, prepared: PreparedData, reader: ImageReader
+) -> ReportContent:
+    if measured.confusion is None:
+        table = metrics.multi_label_table(measured.predictions.probabilities, measured.rows > 0.5, measured.classes)
+        return replace(content, headline=headline(measured), per_class=table)
+    draw_confusion(measured.confusion, measured.classes, folder.plots / "confusion.png")
+    write_confusion_csv(measured.confusion, measured.classes, folder.plots / "confusion.csv")
+    mistakes = _surest_mistakes(measured, prepared, reader)
+    shown = [mistake for mistake in mistakes if mistake.image is not None]
+    if shown:
+        draw_sample_grid(
+            [mistake.image for mistake in shown if mistake.image is not None],
+            [f"{mistake.true}, taken for {mistake.predicted}" for mistake in shown],
+            folder.plots / "mistakes.png",
+        )
+    return replace(
+        content,
+        headline=headline(measured),
+        confusion=measured.confusion,
+        per_class=metrics.per_class_table(measured.confusion, measured.classes),
+        mistakes=mistakes,
+    )
+
+
+def _surest_mistakes(measured: Measured, prepared: PreparedData, reader: ImageReader) -> tuple[Mistake, ...]:
+    probabilities = measured.predictions.probabilities
+    predicted, true = probabilities.argmax(axis=1), measured.rows.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != true)
+    surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:SHOWN_MISTAKES]
+    found = []
+    for position in surest:
+        record = measured.records[measured.predictions.indices[position]]
+        found.append(
+            Mistake(
+                file=record.name,
+                image=_view(record, prepared, reader),
+                true=measured.classes[true[position]],
+                predicted=measured.classes[predicted[position]],
+                probability=float(probabilities[position, predicted[position]]),
+            )
+        )
+    return tuple(found)
+
+
+def _view(record: Record, prepared: PreparedData, reader: ImageReader) -> np.ndarray | None:
+    try:
+        return reader.evaluation_view(reader.decode(prepared.survey.source.load(record)))
+    except FileError:
+        return None
+
+
+def _draw_attention(
+    folder: RunFolder, model: Perceiver, measured: Measured, prepared: PreparedData, reader: ImageReader
+) -> tuple[Picture, ...]:
+    indices = measured.predictions.indices
+    chosen = indices[:: max(1, len(indices) // SHOWN_ATTENTION)][:SHOWN_ATTENTION]
+    pictures = []
+    for number, index in enumerate(chosen, start=1):
+        record = measured.records[index]
+        view = _view(record, prepared, reader)
+        if view is None:
+            continue
+        path = folder.plots / f"attention_{number}.png"
+        labels = ", ".join(record.labels)
+        maps = attention_of(model, view, reader.config)
+        draw_attention(view, maps, path, overlay=False, title=f"{record.name}: {labels}")
+        pictures.append(Picture(path=path, caption=f"What latents attend to in {record.name} ({labels})."))
+    return tuple(pictures)
+
+
+def _read_skipped(path: Path) -> list[Skipped]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Skipped(name=row["file"], reason=row["reason"]) for row in csv.DictReader(file)]

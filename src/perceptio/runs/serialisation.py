@@ -1,0 +1,81 @@
+"""Configs as JSON and back. Reading is strict: an unknown field, a wrong type or a missing value is an error."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from perceptio.errors import UsageError, nearest
+
+Config = TypeVar("Config")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """Returns a config as nested dictionaries of JSON values."""
+    return dataclasses.asdict(config)
+
+
+def dump(value: Any) -> str:
+    """Returns JSON text for people: indented, numbers and short lists as they are."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def from_json(kind: type[Config], value: Any, where: str = "") -> Config:
+    """Returns the config that `to_json` made.
+
+    Raises:
+        UsageError: naming the field, what it must be and what it is.
+    """
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where or 'a config'} must be an object with fields, got {value!r}")
+    hints = typing.get_type_hints(kind)
+    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    prefix = f"{where}." if where else ""
+    for name in value:
+        if name not in known:
+            raise UsageError(f"unknown field {prefix}{name}.{nearest(name, known)}")
+    arguments = {name: _read(hints[name], content, f"{prefix}{name}") for name, content in value.items()}
+    for name, field in known.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in arguments:
+            raise UsageError(f"the field {prefix}{name} is missing")
+    try:
+        return kind(**arguments)
+    except ValueError as error:
+        raise UsageError(f"{where or 'config'}: {error}") from error
+
+
+def _read(hint: Any, value: Any, where: str) -> Any:
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast(type[Any], hint), value, where)
+    if origin is typing.Literal:
+        if value not in options:
+            raise UsageError(f"{where} must be one of {', '.join(map(str, options))}, got {value!r}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        if value is None and types.NoneType in options:
+            return None
+        (only,) = [option for option in options if option is not types.NoneType]
+        return _read(only, value, where)
+    if origin is tuple:
+        return _read_tuple(options, value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UsageError(f"{where} must be of type {hint.__name__}, got {value!r}")
+    return value
+
+
+def _read_tuple(options: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise UsageError(f"{where} must be a list, got {value!r}")
+    if options[-1] is Ellipsis:
+        options = (options[0],) * len(value)
+    if len(options) != len(value):
+        raise UsageError(f"{where} must have {len(options)} entries, got {len(value)}")
+    return tuple(
+        _read(option, part, f"{where}[{i}]") for i, (option, part) in enumerate(zip(options, value, strict=True))
+    )

@@ -1,0 +1,130 @@
+"""What the model is asked: one class a sample (softmax), or any number of them (sigmoid)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from perceptio.shapes import Float
+from perceptio.tasks import metrics
+
+TaskKind = Literal["auto", "single_label", "multi_label"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """What the labels mean."""
+
+    kind: TaskKind = "auto"
+    """One class a sample, several, or whichever the data's labels show."""
+    label_smoothing: float = 0.0
+    """Share of the target spread evenly over all classes (single label only)."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
+        if self.kind == "multi_label" and self.label_smoothing > 0:
+            raise ValueError("label_smoothing has no effect with kind='multi_label'; remove it")
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Loss and metrics over logits (B, K) and targets (B, K) with one column per class."""
+
+    kind: Literal["single_label", "multi_label"]
+    main_metric: str
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the mean loss of a batch, for training: with smoothing."""
+
+    def evaluation_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Returns the loss of each sample, (B,), without smoothing."""
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Returns class probabilities (B, K)."""
+
+    def metrics(self, probabilities: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+        """Returns the task's metrics by name, the main one among them; greater is better."""
+
+
+class SingleLabel:
+    """One of K classes: softmax cross-entropy, accuracy."""
+
+    kind: Literal["single_label", "multi_label"] = "single_label"
+    main_metric = "accuracy"
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def loss(self, logits: Float[Tensor, "B K"], targets: Float[Tensor, "B K"]) -> Tensor:
+        """Returns cross-entropy with soft targets, smoothed after any mixing as in the official code."""
+        return functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+
+    def evaluation_loss(self, logits: Float[Tensor, "B K"], targets: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
+        """Returns the cross-entropy of each sample."""
+        return functional.cross_entropy(logits, targets, reduction="none")
+
+    def probabilities(self, logits: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Returns the softmax."""
+        return torch.softmax(logits, dim=-1)
+
+    def metrics(self, probabilities: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+        """Returns accuracy, balanced accuracy and, for more than five classes, top-5 accuracy."""
+        true = targets.argmax(axis=1)
+        found = {
+            "accuracy": metrics.accuracy(probabilities, true),
+            "balanced_accuracy": metrics.balanced_accuracy(probabilities, true),
+        }
+        if probabilities.shape[1] > 5:
+            found["top5_accuracy"] = metrics.accuracy(probabilities, true, top=5)
+        return found
+
+
+class MultiLabel:
+    """Any number of K classes: sigmoid cross-entropy, mean average precision (paper section 4.2)."""
+
+    kind: Literal["single_label", "multi_label"] = "multi_label"
+    main_metric = "map"
+
+    def loss(self, logits: Float[Tensor, "B K"], targets: Float[Tensor, "B K"]) -> Tensor:
+        """Returns binary cross-entropy, the mean over samples and classes."""
+        return functional.binary_cross_entropy_with_logits(logits, targets)
+
+    def evaluation_loss(self, logits: Float[Tensor, "B K"], targets: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
+        """Returns the loss of each sample, the mean over classes."""
+        return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+
+    def probabilities(self, logits: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Returns the sigmoid."""
+        return torch.sigmoid(logits)
+
+    def metrics(self, probabilities: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+        """Returns the mean average precision over the classes that occur."""
+        return {"map": metrics.mean_average_precision(probabilities, targets > 0.5)}
+
+
+def build_task(config: TaskConfig, *, multi_label: bool) -> Task:
+    """Returns the task of a config for data whose samples may have several labels."""
+    if config.kind == "single_label" and multi_label:
+        raise ValueError(
+            "task.kind='single_label' needs one label a sample, but some have none or several; use multi_label"
+        )
+    if config.kind == "multi_label" or (config.kind == "auto" and multi_label):
+        if config.label_smoothing > 0:
+            raise ValueError("task.label_smoothing has no effect with several labels a sample; remove it")
+        return MultiLabel()
+    return SingleLabel(config.label_smoothing)
+
+
+def target_matrix(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> Float[Tensor, "samples K"]:
+    """Returns one row per sample, 1.0 in the columns of its labels."""
+    column = {name: index for index, name in enumerate(classes)}
+    targets = torch.zeros(len(labels), len(classes))
+    for row, names in enumerate(labels):
+        for name in names:
+            targets[row, column[name]] = 1.0
+    return targets

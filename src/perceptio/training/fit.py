@@ -1,0 +1,318 @@
+"""The training loop: short, over small objects, and told nothing about modalities, files on disk or screens."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from perceptio.data.batches import Batch, make_loader
+from perceptio.data.dataset import TrainingSamples
+from perceptio.data.mixing import mix
+from perceptio.data.order import TrainingOrder
+from perceptio.data.records import Skipped
+from perceptio.errors import DataError, PerceptioError
+from perceptio.models.perceiver import Perceiver
+from perceptio.randomness import derive, generator
+from perceptio.tasks.classification import Task
+from perceptio.training.checkpoint import Checkpoint, LoopState, load_optimizer, write_checkpoint
+from perceptio.training.config import TrainingConfig
+from perceptio.training.metric_log import MetricLog
+from perceptio.training.optimizers import build_optimizer
+from perceptio.training.schedule import learning_rate_factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is trained, on what, and how.
+
+    Attributes:
+        targets: (samples, K), one row per training record.
+        prepare: uint8 values to model input.
+        evaluate: returns the validation results of a model; "loss" and the task's main metric among them.
+        keep_best: called with the model after each evaluation that is better than all before.
+        facts: what must be equal for an exact resume.
+    """
+
+    model: Perceiver
+    task: Task
+    samples: TrainingSamples
+    targets: Tensor
+    prepare: Callable[[Tensor], Tensor]
+    evaluate: Callable[[nn.Module], Mapping[str, float]]
+    keep_best: Callable[[nn.Module, LoopState], None]
+    config: TrainingConfig
+    epochs: float
+    batch_size: int
+    learning_rate: float
+    seed: int
+    num_workers: int
+    checkpoints: Path
+    log: MetricLog
+    facts: Mapping[str, Any]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return len(self.samples) // self.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return max(1, round(self.epochs * self.steps_per_epoch))
+
+    @property
+    def steps_per_evaluation(self) -> int:
+        """Optimizer steps between two evaluations."""
+        return max(1, min(round(self.config.evaluate_every_epochs * self.steps_per_epoch), self.num_steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """One optimizer step, for a progress display. `seconds` counts training time over all restarts."""
+
+    step: int
+    num_steps: int
+    steps_per_epoch: int
+    loss: float
+    samples_per_second: float
+    seconds: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """One row of metrics.jsonl, and whether it is the best so far."""
+
+    row: Mapping[str, Any]
+    is_best: bool
+    num_steps: int
+    steps_per_epoch: int
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How training ended: "finished", "patience" or "interrupted"."""
+
+    state: LoopState
+    ended: str
+    failures: tuple[Skipped, ...]
+
+
+Report = Callable[[StepReport | EvaluationReport], None]
+
+
+def fit(
+    job: Job, accelerator: Accelerator, *, resume: Checkpoint | None, report: Report, should_stop: Callable[[], bool]
+) -> FitResult:
+    """Trains from the start or from a checkpoint to the end, a stop or the end of patience.
+
+    Raises:
+        PerceptioError: when the loss is not a finite number; nothing of that step is saved.
+    """
+    optimizer = build_optimizer(job.config.optimizer, job.model, job.learning_rate)
+    state = LoopState()
+    if resume is not None:
+        state = resume.state
+        job.model.load_state_dict(dict(resume.model))
+    job.model.checkpoint_activations = job.config.checkpoint_activations
+    model, stepper = accelerator.prepare(job.model, optimizer)
+    if resume is not None:
+        load_optimizer(job.model, optimizer, resume.optimizer)
+    runner = cast(nn.Module, torch.compile(model)) if job.config.compile else model
+    loop = _Loop(job, accelerator, runner, optimizer, stepper, state, report)
+    return loop.run(should_stop)
+
+
+class _Loop:
+    """The state of one call of `fit`; everything that must survive a restart is in `state`."""
+
+    def __init__(
+        self,
+        job: Job,
+        accelerator: Accelerator,
+        runner: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        stepper: torch.optim.Optimizer,
+        state: LoopState,
+        report: Report,
+    ) -> None:
+        self.job = job
+        self.accelerator = accelerator
+        self.runner = runner
+        self.optimizer = optimizer
+        self.stepper = stepper  # Accelerate's view of the same optimizer
+        self.state = state
+        self.report = report
+        self.failures: list[Skipped] = []
+        self.waited = 0.0
+        self.window_began = time.monotonic()
+
+    def run(self, should_stop: Callable[[], bool]) -> FitResult:
+        """Runs the remaining steps."""
+        job = self.job
+        batches = self._batches()
+        began, seconds_before = time.monotonic(), self.state.seconds
+        first_step = self.state.step
+        ended = "finished"
+        self.runner.train()
+        for step in range(first_step, job.num_steps):
+            loss = self._train_step(step, batches)
+            seconds = seconds_before + time.monotonic() - began
+            self.state = replace(
+                self.state,
+                step=step + 1,
+                seconds=seconds,
+                window_loss_sum=self.state.window_loss_sum + loss,
+                window_steps=self.state.window_steps + 1,
+            )
+            pace = (seconds - seconds_before) / (step + 1 - first_step)
+            seconds_left = pace * (job.num_steps - step - 1)
+            self.report(
+                StepReport(
+                    step=step + 1,
+                    num_steps=job.num_steps,
+                    steps_per_epoch=job.steps_per_epoch,
+                    loss=loss,
+                    samples_per_second=job.batch_size / pace,
+                    seconds=seconds,
+                    seconds_left=seconds_left,
+                )
+            )
+            evaluated = (step + 1) % job.steps_per_evaluation == 0 or step + 1 == job.num_steps
+            if evaluated:
+                self._evaluate(seconds_left)
+            stop = should_stop()
+            if evaluated or stop:
+                self._save()
+            if stop:
+                ended = "interrupted"
+                break
+            if self._out_of_patience():
+                ended = "patience"
+                break
+        return FitResult(state=self.state, ended=ended, failures=tuple(self.failures))
+
+    def _batches(self) -> Iterator[Batch]:
+        job = self.job
+        order = TrainingOrder(
+            seed=job.seed,
+            num_samples=len(job.samples),
+            batch_size=job.batch_size,
+            num_micro_batches=job.config.num_micro_batches,
+            first_step=self.state.step,
+            num_steps=job.num_steps,
+            rank=self.accelerator.process_index,
+            num_processes=self.accelerator.num_processes,
+        )
+        pin_memory = self.accelerator.device.type == "cuda"
+        return iter(make_loader(job.samples, order, num_workers=job.num_workers, pin_memory=pin_memory))
+
+    def _train_step(self, step: int, batches: Iterator[Batch]) -> float:
+        job, accelerator = self.job, self.accelerator
+        rate = job.learning_rate * learning_rate_factor(
+            job.config.schedule, step, steps_per_epoch=job.steps_per_epoch, num_steps=job.num_steps
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total, names = 0.0, []
+        num_micro = job.config.num_micro_batches
+        for micro in range(num_micro):
+            asked = time.monotonic()
+            batch = next(batches)
+            self.waited += time.monotonic() - asked
+            self.failures.extend(batch.failures)
+            names += [job.samples.records[index].name for index in batch.indices.tolist()]
+            # Dropout is a function of the step, so no generator state needs saving.
+            torch.manual_seed(derive(job.seed, "step", step, micro, accelerator.process_index))
+            # Gradients of all processes are summed once, with the last micro-batch.
+            quiet = accelerator.no_sync(self.runner) if micro + 1 < num_micro else nullcontext()
+            with quiet:
+                loss = self._loss(batch, step, micro) / num_micro
+                accelerator.backward(loss)
+            total += loss.item()
+        if not math.isfinite(total):
+            raise PerceptioError(_not_finite(step, job, names))
+        if job.config.optimizer.clip_norm is not None:
+            accelerator.clip_grad_norm_(self.runner.parameters(), job.config.optimizer.clip_norm)
+        self.stepper.step()
+        self.stepper.zero_grad()
+        return total
+
+    def _loss(self, batch: Batch, step: int, micro: int) -> Tensor:
+        job, device = self.job, self.accelerator.device
+        inputs = job.prepare(batch.values.to(device, non_blocking=True))
+        targets = job.targets[batch.indices].to(device)
+        extents = None if batch.extents is None else batch.extents.to(device)
+        if job.config.mixing.active:
+            random = generator(job.seed, "mix", step, micro, self.accelerator.process_index)
+            inputs, targets = mix(inputs, targets, job.config.mixing, random)
+        return job.task.loss(self.runner(inputs, extents), targets)
+
+    def _evaluate(self, seconds_left: float) -> None:
+        job, state = self.job, self.state
+        elapsed = max(time.monotonic() - self.window_began, 1e-9)
+        found = job.evaluate(self.accelerator.unwrap_model(self.runner))
+        self.runner.train()
+        key = (found[job.task.main_metric], -found["loss"])
+        is_best = not any(math.isnan(part) for part in key) and (state.best_key is None or key > state.best_key)
+        row = {
+            "epoch": state.step / job.steps_per_epoch,
+            "step": state.step,
+            "train_loss": state.window_loss_sum / state.window_steps,
+            **{f"validation_{name}": value for name, value in found.items()},
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "samples_per_second": state.window_steps * job.batch_size / elapsed,
+            "data_wait_share": self.waited / elapsed,
+            "seconds": state.seconds,
+        }
+        if is_best:
+            state = replace(state, best_step=state.step, best_key=key)
+        self.state = replace(state, window_loss_sum=0.0, window_steps=0)
+        if self.accelerator.is_main_process:
+            job.log.append(row)
+            if is_best:
+                job.keep_best(self.accelerator.unwrap_model(self.runner), self.state)
+        self.report(
+            EvaluationReport(
+                row=row,
+                is_best=is_best,
+                num_steps=job.num_steps,
+                steps_per_epoch=job.steps_per_epoch,
+                seconds_left=seconds_left,
+            )
+        )
+        self.waited, self.window_began = 0.0, time.monotonic()
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            write_checkpoint(self.job.checkpoints, self.job.model, self.optimizer, self.state, facts=self.job.facts)
+
+    def _out_of_patience(self) -> bool:
+        patience, best = self.job.config.patience_epochs, self.state.best_step
+        if patience is None or best is None:
+            return False
+        return self.state.step - best >= patience * self.job.steps_per_epoch
+
+
+def effective_batch_size(batch_size: int, num_samples: int) -> int:
+    """Returns the batch size, lowered to the number of samples when there are fewer."""
+    if num_samples < 1:
+        raise DataError("no training sample is left: the split leaves the training part empty")
+    return min(batch_size, num_samples)
+
+
+def _not_finite(step: int, job: Job, names: list[str]) -> str:
+    shown = ", ".join(names[:2]) + (f", {len(names) - 2} more" if len(names) > 2 else "")
+    return (
+        f"loss is not a number at epoch {step / job.steps_per_epoch:.1f}, step {step + 1}; the batch held {shown}. "
+        f"The last checkpoint is untouched. Usual cause: a learning rate that is too high: try --learning-rate "
+        f"{job.learning_rate / 4:.1g}"
+    )

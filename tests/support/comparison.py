@@ -1,0 +1,34 @@
+"""What must be equal, byte for byte, between a run and its undisturbed twin."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from perceptio.runs.folder import RunFolder
+
+CLOCKS = {"seconds", "samples_per_second", "data_wait_share"}
+
+
+def run_content(path: Path) -> dict[str, Any]:
+    """Returns all that a run has computed, by name; clocks and rates left out."""
+    folder = RunFolder(path)
+    newest = max(folder.checkpoints.glob("step-*"))
+    state = json.loads((newest / "state.json").read_bytes())
+    rows = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    return {
+        "newest checkpoint": newest.name,
+        "best weights": folder.weights.read_bytes(),
+        "last weights": (newest / "model.safetensors").read_bytes(),
+        "moments": (newest / "optimizer.safetensors").read_bytes(),
+        "state": {name: value for name, value in state.items() if name not in CLOCKS},
+        "metrics": [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows],
+        "split": folder.split.read_bytes(),
+        "predictions": folder.predictions.read_bytes(),
+        "test": folder.read_facts()["test"],
+    }
+
+
+def differing_parts(first: Path, second: Path) -> list[str]:
+    """Returns the names of the parts in which two runs differ."""
+    a, b = run_content(first), run_content(second)
+    return [name for name in a if a[name] != b[name]]

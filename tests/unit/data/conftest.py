@@ -1,0 +1,46 @@
+"""Fixtures for the tests of perceptio.data: small folders and pictures, made on the spot."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from perceptio.data.limits import Limits
+
+MakeTree = Callable[..., Path]
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits()
+
+
+@pytest.fixture
+def make_tree(tmp_path: Path) -> MakeTree:
+    """Makes files below a folder; the content of each is its name, unless bytes are given."""
+
+    def make(*names: str, content: bytes | None = None, root: str = "photos") -> Path:
+        for name in names:
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith("/"):
+                path.mkdir(exist_ok=True)
+            else:
+                path.write_bytes(name.encode() if content is None else content)
+        return tmp_path / root
+
+    return make
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """A colour picture of 23 x 37 pixels without symmetry."""
+    rows, columns = np.mgrid[0:23, 0:37]
+    return np.stack([rows * 11, columns * 6, (rows * 37 + columns) % 251], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def image(picture: np.ndarray) -> Image.Image:
+    return Image.fromarray(picture)

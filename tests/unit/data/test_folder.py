@@ -1,0 +1,120 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from perceptio.data.folder import read_folder
+from perceptio.data.limits import Limits
+from perceptio.errors import DataError
+
+
+def test_class_folders(make_tree, limits: Limits) -> None:
+    root = make_tree("dog/2.png", "cat/b.jpg", "cat/a.jpg", "cat/deep/er/c.webp", "dog/no_suffix")
+    source = read_folder(root, limits)
+    assert [r.name for r in source.records] == [
+        "cat/a.jpg",
+        "cat/b.jpg",
+        "cat/deep/er/c.webp",
+        "dog/2.png",
+        "dog/no_suffix",
+    ]
+    assert [r.labels for r in source.records] == [("cat",)] * 3 + [("dog",)] * 2
+    assert all(r.split is None and r.group is None for r in source.records)
+    assert source.classes == ("cat", "dog")
+    assert source.notes == ()
+    assert source.load(source.records[0]) == root / "cat/a.jpg"
+
+
+def test_records_are_sorted_bytewise_not_by_folder(make_tree, limits: Limits) -> None:
+    root = make_tree("a/1.png", "a-b/1.png", "é/1.png", "B/1.png")
+    assert [r.name for r in read_folder(root, limits).records] == ["B/1.png", "a-b/1.png", "a/1.png", "é/1.png"]
+
+
+def test_split_folders(make_tree, limits: Limits) -> None:
+    root = make_tree("train/cat/1.jpg", "train/dog/1.jpg", "Val/cat/2.jpg", "valid/dog/4.jpg", "test/dog/3.jpg")
+    source = read_folder(root, limits)
+    assert {r.name: r.split for r in source.records} == {
+        "train/cat/1.jpg": "train",
+        "train/dog/1.jpg": "train",
+        "Val/cat/2.jpg": "validation",
+        "valid/dog/4.jpg": "validation",
+        "test/dog/3.jpg": "test",
+    }
+    assert source.classes == ("cat", "dog")
+    assert source.notes == ("Val, test, train, valid taken as splits",)
+
+
+def test_split_names_beside_other_folders_are_classes(make_tree, limits: Limits) -> None:
+    source = read_folder(make_tree("train/1.jpg", "bus/1.jpg", "test/1.jpg"), limits)
+    assert source.classes == ("bus", "test", "train")
+    assert all(r.split is None for r in source.records)
+    assert source.notes == ("test, train taken as classes, not as a split, since other folders (bus) stand beside",)
+
+
+def test_a_class_unknown_to_train_is_noted(make_tree, limits: Limits) -> None:
+    source = read_folder(make_tree("train/cat/1", "train/dog/1", "test/cat/2", "test/horse/2"), limits)
+    assert "no training files for class horse" in source.notes
+
+
+def test_what_does_not_count_as_data(make_tree, limits: Limits) -> None:
+    root = make_tree(
+        "cat/1.jpg", "dog/1.jpg", "cat/Thumbs.db", "cat/.DS_Store", "dog/desktop.ini", "__MACOSX/cat/1.jpg",
+        ".ipynb_checkpoints/1.jpg", "cat/notes.txt", "dog/boxes.XML", "dog/more.txt", "readme.md",
+    )  # fmt: skip
+    source = read_folder(root, limits)
+    assert [r.name for r in source.records] == ["cat/1.jpg", "dog/1.jpg"]
+    assert source.notes == ("5 hidden or system entries ignored", "2 .txt, 1 .md and 1 .xml files ignored")
+
+
+def test_files_beside_the_class_folders_are_ignored_and_said(make_tree, limits: Limits) -> None:
+    assert read_folder(make_tree("cat/1.jpg", "dog/1.jpg", "stray.jpg"), limits).notes == (
+        "stray.jpg in no class folder and ignored",
+    )
+
+
+def test_linked_folders_are_not_followed(make_tree, limits: Limits) -> None:
+    root = make_tree("cat/1.jpg", "dog/1.jpg")
+    make_tree("9.jpg", root="outside")
+    (root / "cat" / "all").symlink_to(root)
+    (root / "horse").symlink_to(root.parent / "outside")
+    source = read_folder(root, limits)
+    assert source.classes == ("cat", "dog")
+    assert source.notes == ("linked folders are not followed: cat/all, horse",)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["sub/"], "^photos/ holds no files that could be samples$"),
+        (["cat/a.txt"], r"^photos/ holds no files that could be samples \(.txt files do not count as samples\)$"),
+        (
+            ["1.jpg", "2.jpg"],
+            "^photos/ holds 2 files but no class folders; make one folder a class, as in photos/cat/1.jpg",
+        ),
+        (["cat/1.jpg"], "^photos/ has only one class, cat; there must be at least two"),
+        (["all/cat/1.jpg", "all/dog/1.jpg"], r"photos/ has only one class, all;.* did you mean photos/all/ \?$"),
+        (["cat/1.jpg", "dog/"], "^photos/ has class folders without files: dog; fill or remove them$"),
+        (["cat/1.jpg", "dog/a.txt"], "^photos/ has class folders without files: dog; .*.txt files do not count"),
+        (["train/1.jpg", "test/1.jpg"], "^photos/ holds split folders .test, train. with files but no class folders"),
+        (["train/cat/1.jpg", "test/cat/1.jpg"], "^photos/ has only one class, cat"),
+        (["cat/1.jpg", "d\x07g/1.jpg"], r"^photos/ has a class name with unprintable characters: d\\x07g; rename it$"),
+    ],
+)
+def test_unusable_folders(make_tree, limits: Limits, names: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_folder(make_tree(*names), limits)
+
+
+def test_a_class_may_be_missing_from_a_split(make_tree, limits: Limits) -> None:
+    assert len(read_folder(make_tree("train/cat/1", "train/dog/1", "test/cat/2", "test/dog/"), limits).records) == 3
+
+
+def test_too_many_files(make_tree) -> None:
+    with pytest.raises(DataError, match=r"more than 2 files \(limit max_manifest_rows\)"):
+        read_folder(make_tree("cat/1", "cat/2", "dog/1"), Limits(max_manifest_rows=2))
+
+
+def test_undecodable_and_odd_names_become_records_for_the_probe_to_judge(make_tree, limits: Limits) -> None:
+    root = make_tree("cat/1.jpg", "dog/a\nb.jpg")
+    Path(os.fsdecode(os.fsencode(root) + b"/dog/\xff.jpg")).write_bytes(b"1")
+    assert [r.name for r in read_folder(root, limits).records] == ["cat/1.jpg", "dog/a\nb.jpg", "dog/\udcff.jpg"]

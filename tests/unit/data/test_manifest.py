@@ -1,0 +1,177 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from perceptio.data.limits import Limits
+from perceptio.data.manifest import read_manifest, split_labels
+from perceptio.errors import DataError, UsageError
+
+
+def write(folder: Path, text: str | bytes, name: str = "metadata.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def rows(source) -> list[tuple]:
+    return [(r.name, r.labels, r.split, r.group) for r in source.records]
+
+
+def test_csv(tmp_path: Path, limits: Limits) -> None:
+    text = 'file,label,split,group\nb/2.jpg,dog,val,p1\n./a.jpg,cat,,\n"c,d.jpg", cat ,TEST,\n\n'
+    source = read_manifest(write(tmp_path, text), limits)
+    assert rows(source) == [
+        ("a.jpg", ("cat",), None, None),
+        ("b/2.jpg", ("dog",), "validation", "p1"),
+        ("c,d.jpg", ("cat",), "test", None),
+    ]
+    assert source.classes == ("cat", "dog")
+    assert not source.multi_label
+    assert source.root == tmp_path
+    assert source.load(source.records[1]) == tmp_path / "b/2.jpg"
+    assert source.notes == ("3 files listed in metadata.csv", "splits given: test, validation")
+
+
+@pytest.mark.parametrize("column", ["file", "path", "file_name", "image"])
+def test_every_name_of_the_file_column(tmp_path: Path, limits: Limits, column: str) -> None:
+    assert len(read_manifest(write(tmp_path, f"{column},label\na,x\nb,y\n"), limits).records) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufefffile,label\na,x\nb,y\n", "file;label\r\na;x\r\nb;y\r\n", "file\tlabel\na\tx\nb\ty"]
+)
+def test_marks_of_spreadsheets(tmp_path: Path, limits: Limits, text: str) -> None:
+    assert [r.labels for r in read_manifest(write(tmp_path, text), limits).records] == [("x",), ("y",)]
+
+
+def test_several_labels(tmp_path: Path, limits: Limits) -> None:
+    text = 'file,labels\na,x|y\nb,"[""y; z"", ""x""]"\nc,\nd,x;x; w\n'
+    source = read_manifest(write(tmp_path, text), limits)
+    assert source.multi_label
+    assert [r.labels for r in source.records] == [("x", "y"), ("y; z", "x"), (), ("x", "w")]
+    assert source.classes == ("w", "x", "y", "y; z")
+
+
+def test_jsonl(tmp_path: Path, limits: Limits) -> None:
+    lines = [{"image": "a.png", "label": 3}, {"image": "b.png", "label": 10, "split": "train", "note": "x"}]
+    source = read_manifest(write(tmp_path, "\n".join(map(json.dumps, lines)) + "\n\n", "m.jsonl"), limits)
+    assert rows(source) == [("a.png", ("3",), None, None), ("b.png", ("10",), "train", None)]
+    assert "columns ignored: note" in source.notes
+
+
+def test_jsonl_lists(tmp_path: Path, limits: Limits) -> None:
+    source = read_manifest(
+        write(tmp_path, '{"file":"a","labels":["x","y"]}\n{"file":"b","labels":[]}', "m.jsonl"), limits
+    )
+    assert [r.labels for r in source.records] == [("x", "y"), ()]
+
+
+def test_parquet(tmp_path: Path, limits: Limits) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(
+        pyarrow.table({"path": ["b", "a"], "labels": [["x"], ["y", "x"]], "split": ["test", None]}),
+        tmp_path / "m.parquet",
+    )
+    source = read_manifest(tmp_path / "m.parquet", limits)
+    assert rows(source) == [("a", ("y", "x"), None, None), ("b", ("x",), "test", None)]
+
+
+def test_backslashes_of_windows(tmp_path: Path, limits: Limits) -> None:
+    assert read_manifest(write(tmp_path, "file,label\na\\1.jpg,x\nb,y\n"), limits).records[0].name == "a/1.jpg"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"^metadata\.csv: empty file"),
+        ("file,label\n", r"^metadata\.csv lists no files"),
+        ("file,lable\na,x\n", r"unknown column 'lable'\. Nearest: label"),
+        ("flie,label\na,x\n", r"unknown column 'flie'\. Nearest: file"),
+        ("file,label,splits\na,x,train\n", r"unknown column 'splits'\. Nearest: split"),
+        ("url,label\na,x\n", r"no column says the file; it must be called file or .* image\. Columns found: url, label"),
+        ("file,category\na,x\n", r"no column says the class; it must be called label or labels"),
+        ("file,path,label\na,a,x\n", r"file and path both say the file; keep one"),
+        ("file,label,labels\na,x,x\n", r"label and labels both say the class"),
+        ("file,label,file\na,x,a\n", r"has two columns called 'file'"),
+        ("file,label\na,x\n/etc/passwd,y\n", r"metadata\.csv, line 3: /etc/passwd is an absolute path"),
+        ("file,label\nC:\\x.jpg,x\n", r"line 2: C:\\x\.jpg is an absolute path"),
+        ("file,label\n../a,x\n", r"line 2: \.\./a leads out of the manifest's folder"),
+        ("file,label\nb/../../a,x\n", r"line 2: b/\.\./\.\./a leads out"),
+        ("file,label\n..\\a,x\n", r"line 2: \.\.\\a leads out"),
+        ("file,label\n,x\n", r"line 2: no file; every row needs one"),
+        ("file,label\na, \n", r"line 2: no label; every file needs one"),
+        ("file,label\na,x\nb,y\n./a,x\n", r"line 4: a is listed a second time \(first in line 2\)"),
+        ("file,label,split\na,x,tset\n", r"line 2: 'tset' is no split\. Nearest: test"),
+        ("file,label\na,x,y\n", r"line 2: 3 cells, but the first line names 2 columns"),
+        ("file,label\na,x\nb,x\n", r"^metadata\.csv has only one class, x"),
+        ("file,label\na,\"x\nb,y\n", r"metadata\.csv, line \d: not valid CSV"),
+        (b"file,label\na,\xff\n", r"line 2: not valid UTF-8; save the file as UTF-8"),
+        (b"file,label\na\0,x\n", r"line 2: holds a zero byte"),
+        ('file,labels\na,"[x"\n', r"line 2: labels begin with '\[' but are no JSON list"),
+        ('file,labels\na,"[[1]]"\n', r"line 2: labels must be a JSON list of names"),
+    ],
+)  # fmt: skip
+def test_bad_csv(tmp_path: Path, limits: Limits, text: str | bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_manifest(write(tmp_path, text), limits)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"file": "a"\n', r"^m\.jsonl, line 1: not valid JSON"),
+        ('{"file": "a", "label": "x"}\n["b"]\n', r"line 2: must be an object such as"),
+        ('{"file": "a", "label": NaN}\n', r"line 1: not valid JSON \(NaN is no JSON value\)"),
+        ('{"file": "a", "file": "b", "label": "x"}\n', r"line 1: not valid JSON \(a key stands twice\)"),
+        ('{"file": "a", "label": "x"}\n{"file": "b", "labels": ["x"]}\n', r"some lines have label and others labels"),
+        ('{"file": ' + "[" * 100_000 + "\n", r"line 1: not valid JSON \(nested too deeply\)"),
+    ],
+    ids=["cut", "list", "nan", "twice", "mixed", "deep"],
+)
+def test_bad_jsonl(tmp_path: Path, limits: Limits, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_manifest(write(tmp_path, text, "m.jsonl"), limits)
+
+
+def test_bad_parquet(tmp_path: Path, limits: Limits) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    with pytest.raises(DataError, match=r"^m\.parquet: not a valid Parquet file \("):
+        read_manifest(write(tmp_path, "not parquet", "m.parquet"), limits)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text", "message"),
+    [
+        ("max_manifest_line_bytes", 20, "file,label\na," + "x" * 30, r"line 2: longer than 20 bytes \(limit"),
+        ("max_manifest_rows", 2, "file,label\na,x\nb,y\nc,x\n", r"has more than 2 rows \(limit max_manifest_rows\)"),
+        ("max_manifest_columns", 2, "file,label,c\na,x,1\n", r"has 3 columns; the limit is 2 \(limit"),
+        ("max_classes", 2, "file,label\na,x\nb,y\nc,z\n", r"has 3 classes; the limit is 2"),
+        ("max_name_characters", 3, "file,label\na,xxxx\n", r"line 2: a name of 4 characters; the limit is 3"),
+        ("max_manifest_field_bytes", 3, "file,label\naaaa,x\n", r"line 2: a path of 4 characters; the limit is 3"),
+    ],
+)
+def test_limits(tmp_path: Path, field: str, value: int, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(DataError, match=message):
+        read_manifest(path, Limits(**{field: value}))
+    if field != "max_classes":
+        with pytest.raises(DataError, match="only one class") if "y" not in text else _nothing():
+            read_manifest(path, Limits(**{field: value + 30}))
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+def test_an_unknown_suffix(tmp_path: Path, limits: Limits) -> None:
+    with pytest.raises(UsageError, match=r"^m\.xlsx is no manifest; it must end in \.csv, \.jsonl, \.parquet$"):
+        read_manifest(write(tmp_path, "x", "m.xlsx"), limits)
+
+
+def test_split_labels_round_trip_of_plain_text() -> None:
+    assert split_labels(" a | b;c ", where="") == ("a", "b", "c")
+    assert split_labels("", where="") == ()

@@ -1,0 +1,65 @@
+import pytest
+
+from perceptio.data.limits import Limits
+from perceptio.data.names import check_classes, check_record_name, printable, split_of, suffix_of
+from perceptio.errors import DataError, FileError
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("kœt/ä b.jpg", "kœt/ä b.jpg"),
+        ("a\nb", "a\\nb"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("bad\udcff", "bad\\udcff"),
+        ("\u202egpj.exe", "\\u202egpj.exe"),
+    ],
+)
+def test_names_are_safe_on_any_screen(name: str, shown: str) -> None:
+    assert printable(name) == shown
+    assert printable(name).isprintable()
+
+
+@pytest.mark.parametrize(("name", "message"), [("a\udcff", "not valid UTF-8"), ("a\tb", "control characters")])
+def test_names_that_no_list_can_hold_are_refused(name: str, message: str) -> None:
+    with pytest.raises(FileError, match=f"^its name .*{message}.*; rename it$"):
+        check_record_name(name)
+
+
+def test_unicode_names_are_fine() -> None:
+    check_record_name("猫/été 1.jpg")
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("A.JPG", ".jpg"), ("a.tar.gz", ".gz"), ("noext", ""), (".hidden", "")])
+def test_suffix(name: str, suffix: str) -> None:
+    assert suffix_of(name) == suffix
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], "^d/ has no class; there must be at least two"),
+        (["cat"], "^d/ has only one class, cat; there must be at least two"),
+        (["a", "b", "c", "d"], r"^d/ has 4 classes; the limit is 3 \(limit max_classes\)$"),
+        (["a", " "], "^d/ has a class without a name"),
+        (["a", "b" * 11], "^d/ has a class name of 11 characters; the limit is 10: b+"),
+        (["a", "b\x1b"], r"^d/ has a class name with unprintable characters: b\\x1b; rename it$"),
+    ],
+)
+def test_bad_classes(classes: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_classes(classes, Limits(max_classes=3, max_name_characters=10), where="d/")
+
+
+def test_classes_are_sorted_bytewise() -> None:
+    assert check_classes(["é", "b", "B", "a", "b"], Limits(), where="d/") == ("B", "a", "b", "é")
+
+
+@pytest.mark.parametrize("word", ["val", "Valid", "validation", "DEV"])
+def test_split_words(word: str) -> None:
+    assert split_of(word, where="m.csv") == "validation"
+
+
+def test_an_unknown_split_names_the_nearest() -> None:
+    with pytest.raises(DataError, match=r"^m\.csv, line 3: 'trian' is no split\. Nearest: train\."):
+        split_of("trian", where="m.csv, line 3")
