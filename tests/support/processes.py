@@ -9,9 +9,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 240
 
 
-def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Runs Python with the package and `support` on its path, in a session of its own, on one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}"}
+def python(*arguments: str, cwd: Path, threads: int = 1) -> subprocess.CompletedProcess[str]:
+    """Runs Python with the package and `support` on its path, in a session of its own."""
+    paths = f"{ROOT / 'src'}{os.pathsep}{ROOT / 'tests'}"
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
@@ -35,8 +36,9 @@ def disturbed(
     kill_at: int | None = None,
     kill_in_save: int | None = None,
     without: str | None = None,
+    threads: int = 1,
 ) -> subprocess.CompletedProcess[str]:
     """Runs `perceptio ..` and disturbs it; the arguments are those of `support.disturbed`."""
     chosen = {"stop-at": stop_at, "kill-at": kill_at, "kill-in-save": kill_in_save, "without": without}
     options = [f"--{name}={value}" for name, value in chosen.items() if value is not None]
-    return python("-m", "support.disturbed", *options, "--", *map(str, arguments), cwd=cwd)
+    return python("-m", "support.disturbed", *options, "--", *map(str, arguments), cwd=cwd, threads=threads)

@@ -1,12 +1,10 @@
 """Reads a folder with one sub-folder a class, with or without folders for the splits above them."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from perceptio.data.failures import as_file_error
+from perceptio.data.folder_listing import Listing, list_folder
 from perceptio.data.limits import Limits
 from perceptio.data.names import (
     SPLIT_NAMES,
@@ -14,29 +12,12 @@ from perceptio.data.names import (
     bytewise,
     check_classes,
     count_note,
-    is_ignored,
-    is_not_a_sample,
     printable,
 )
 from perceptio.data.records import FileSource, Record, sort_records
-from perceptio.errors import DataError, FileError
+from perceptio.errors import DataError
 
 _SHOWN = 5
-
-
-@dataclass
-class _Listing:
-    """What lies below a folder. Names are relative to it, with "/"."""
-
-    files: list[str] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    num_ignored: int = 0
-    not_samples: list[str] = field(default_factory=list)
-    linked_folders: list[str] = field(default_factory=list)
-
-    def inside(self, folder: str) -> list[str]:
-        """The folders directly inside the given one ("" for the root)."""
-        return [name for name in self.folders if _parent(name) == folder]
 
 
 def read_folder(folder: Path, limits: Limits) -> FileSource:
@@ -49,7 +30,7 @@ def read_folder(folder: Path, limits: Limits) -> FileSource:
     Raises:
         DataError: there are no class folders, fewer than two classes, a class without files, or too many files.
     """
-    listing = _list(folder, limits)
+    listing = list_folder(folder, limits)
     splits, notes = _splits(listing)
     where = f"{folder.name or folder}/"
     if not listing.files:
@@ -81,38 +62,7 @@ def read_folder(folder: Path, limits: Limits) -> FileSource:
     )
 
 
-def _list(root: Path, limits: Limits) -> _Listing:
-    """Lists everything below a folder. Links to folders are not followed: they could lead out, or in circles."""
-    listing = _Listing()
-    waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            with os.scandir(root / folder) as entries:
-                for entry in entries:
-                    name = f"{folder}/{entry.name}" if folder else entry.name
-                    if is_ignored(entry.name):
-                        listing.num_ignored += 1
-                    elif entry.is_dir(follow_symlinks=False):
-                        listing.folders.append(name)
-                        waiting.append(name)
-                    elif entry.is_symlink() and entry.is_dir():
-                        listing.linked_folders.append(name)
-                    elif is_not_a_sample(entry.name):
-                        listing.not_samples.append(name)
-                    else:
-                        listing.files.append(name)
-        except OSError as error:
-            reason: FileError = as_file_error(error)
-            raise DataError(f"{printable(folder or str(root))}/ {reason}") from error
-        if len(listing.files) > limits.max_manifest_rows:
-            raise DataError(
-                f"{root.name}/ holds more than {limits.max_manifest_rows:,} files (limit max_manifest_rows)"
-            )
-    return listing
-
-
-def _splits(listing: _Listing) -> tuple[dict[str, Split], list[str]]:
+def _splits(listing: Listing) -> tuple[dict[str, Split], list[str]]:
     """Decides whether the top folders are splits, and says so."""
     top = sorted(listing.inside(""), key=bytewise)
     named = [name for name in top if name.lower() in SPLIT_NAMES]
@@ -141,7 +91,7 @@ def _no_classes(where: str, loose: list[str], splits: dict[str, Split]) -> str:
     )
 
 
-def _check_filled(listing: _Listing, splits: dict[str, Split], found: set[str], where: str) -> None:
+def _check_filled(listing: Listing, splits: dict[str, Split], found: set[str], where: str) -> None:
     tops: Sequence[str] = sorted(splits) if splits else [""]
     folders = {PurePosixPath(name).name for top in tops for name in listing.inside(top)}
     empty = sorted(folders - found, key=bytewise)
@@ -151,7 +101,7 @@ def _check_filled(listing: _Listing, splits: dict[str, Split], found: set[str], 
         )
 
 
-def _refuse_one_class(listing: _Listing, splits: dict[str, Split], found: set[str], where: str) -> None:
+def _refuse_one_class(listing: Listing, splits: dict[str, Split], found: set[str], where: str) -> None:
     """Says where the classes probably are, if the only folder holds several folders itself (an unpacked archive)."""
     (only,) = found
     below = [] if splits else listing.inside(only)
@@ -163,7 +113,7 @@ def _refuse_one_class(listing: _Listing, splits: dict[str, Split], found: set[st
         )
 
 
-def _notes(listing: _Listing, records: list[Record], splits: dict[str, Split]) -> list[str]:
+def _notes(listing: Listing, records: list[Record], splits: dict[str, Split]) -> list[str]:
     notes = []
     if listing.num_ignored:
         notes.append(f"{listing.num_ignored} hidden or system {_plural(listing.num_ignored, 'entry')} ignored")
@@ -179,15 +129,11 @@ def _notes(listing: _Listing, records: list[Record], splits: dict[str, Split]) -
     return notes
 
 
-def _ignored_hint(listing: _Listing) -> str:
+def _ignored_hint(listing: Listing) -> str:
     if listing.not_samples:
         kinds = Counter(PurePosixPath(name).suffix.lower() for name in listing.not_samples)
         return f" ({', '.join(sorted(kinds))} files do not count as samples)"
     return ""
-
-
-def _parent(name: str) -> str:
-    return name.rpartition("/")[0]
 
 
 def _few(names: Sequence[str]) -> str:

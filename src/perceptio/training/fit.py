@@ -164,6 +164,10 @@ class _Loop:
         ended = "finished"
         self.runner.train()
         for step in range(first_step, job.num_steps):
+            # Asked before a step, so that a run that ended like this trains no further when it is resumed.
+            if self._out_of_patience():
+                ended = "patience"
+                break
             loss = self._train_step(step, batches)
             seconds = seconds_before + time.monotonic() - began
             self.state = replace(
@@ -194,9 +198,6 @@ class _Loop:
                 self._save()
             if stop:
                 ended = "interrupted"
-                break
-            if self._out_of_patience():
-                ended = "patience"
                 break
         return FitResult(state=self.state, ended=ended, failures=tuple(self.failures))
 
@@ -259,7 +260,8 @@ class _Loop:
     def _evaluate(self, seconds_left: float) -> None:
         job, state = self.job, self.state
         elapsed = max(time.monotonic() - self.window_began, 1e-9)
-        found = job.evaluate(self.accelerator.unwrap_model(self.runner))
+        # The model itself, not the compiled one: its weights bear the names under which they are kept.
+        found = job.evaluate(job.model)
         self.runner.train()
         key = (found[job.task.main_metric], -found["loss"])
         is_best = not any(math.isnan(part) for part in key) and (state.best_key is None or key > state.best_key)
@@ -279,7 +281,7 @@ class _Loop:
         if self.accelerator.is_main_process:
             job.log.append(row)
             if is_best:
-                job.keep_best(self.accelerator.unwrap_model(self.runner), self.state)
+                job.keep_best(job.model, self.state)
         self.report(
             EvaluationReport(
                 row=row,

@@ -1,5 +1,6 @@
 """Fixtures for the tests of perceptio.data: small folders and pictures, made on the spot."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,3 +45,21 @@ def picture() -> np.ndarray:
 @pytest.fixture
 def image(picture: np.ndarray) -> Image.Image:
     return Image.fromarray(picture)
+
+
+def encoded(image: Image.Image, format: str, **options) -> bytes:
+    if format == "WEBP":
+        options["lossless"] = True
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def save(tmp_path: Path):
+    def save(content: bytes | Image.Image, name: str = "a.png", format: str = "PNG", **options) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else encoded(content, format, **options))
+        return path
+
+    return save

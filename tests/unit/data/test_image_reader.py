@@ -75,6 +75,16 @@ def test_a_crop_is_a_part_of_the_picture_at_its_place() -> None:
     assert len(tops) > 10
 
 
+def test_the_aspect_of_crops_is_relative_to_the_size(monkeypatch: pytest.MonkeyPatch, picture: np.ndarray) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "perceptio.data.image_reader.inception_crop", lambda size, area, aspect, random: asked.append(aspect)
+    )
+    it = reader(size=(10, 30), crop_aspect=(0.5, 2.0))
+    it.training_view(it.decode(picture), generator(0, "t"))
+    assert asked == [(1.5, 6.0)]
+
+
 def test_a_long_picture_falls_back_to_the_evaluation_crop() -> None:
     long = np.arange(10 * 1000 * 3, dtype=np.uint32).reshape(10, 1000, 3).astype(np.uint8)
     it = reader(size=(8, 8), flip_probability=0.0, randaugment_layers=0, crop_area=(0.5, 1.0))

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from perceptio.data.limits import Limits
-from perceptio.data.manifest import read_manifest, split_labels
+from perceptio.data.manifest import read_manifest
+from perceptio.data.manifest_cells import split_labels
 from perceptio.errors import DataError, UsageError
 
 
@@ -90,7 +91,7 @@ def test_backslashes_of_windows(tmp_path: Path, limits: Limits) -> None:
         ("file,lable\na,x\n", r"unknown column 'lable'\. Nearest: label"),
         ("flie,label\na,x\n", r"unknown column 'flie'\. Nearest: file"),
         ("file,label,splits\na,x,train\n", r"unknown column 'splits'\. Nearest: split"),
-        ("url,label\na,x\n", r"no column says the file; it must be called file or .* image\. Columns found: url, label"),
+        ("url,label\na,x\n", r"no column says the file; it must be called file or .*\. Columns found: url, label"),
         ("file,category\na,x\n", r"no column says the class; it must be called label or labels"),
         ("file,path,label\na,a,x\n", r"file and path both say the file; keep one"),
         ("file,label,labels\na,x,x\n", r"label and labels both say the class"),

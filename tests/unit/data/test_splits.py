@@ -4,12 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perceptio.data.limits import Limits
-from perceptio.data.manifest import read_manifest
 from perceptio.data.records import Record
-from perceptio.data.split_file import read_split, write_split
 from perceptio.data.splits import SplitConfig, assign_splits
-from perceptio.errors import DataError, FileError, UsageError
+from perceptio.errors import DataError, UsageError
 
 
 def files(**classes: int) -> list[Record]:
@@ -86,6 +83,25 @@ def test_rare_labels_reach_every_split() -> None:
     assert {splits[f"{n:03d}"] for n in range(3)} == {"train", "validation", "test"}
 
 
+def test_a_label_that_always_comes_with_rarer_ones_reaches_every_split() -> None:
+    """Stratified by x, y, z with two samples each, nothing is held out; b stands in three and must be."""
+    labels = [("b", "x"), ("x",), ("b", "y"), ("y",), ("b", "z"), ("z",)]
+    records = [Record(name=f"{n}", labels=names) for n, names in enumerate(labels)]
+    splits = assign_splits(records, SplitConfig(), 0, ())
+    assert {splits[record.name] for record in records if "b" in record.labels} == {"train", "validation", "test"}
+
+
+def test_a_label_spread_over_others_keeps_a_training_sample() -> None:
+    """b has one sample in each of four classes that keep a third in train: a fifth of the draws would leave it none."""
+    records = [
+        Record(name=f"{c}{n}", labels=(f"x{c}", "b") if n == 0 else (f"x{c}",)) for c in range(4) for n in range(3)
+    ]
+    for seed in range(40):
+        splits = assign_splits(records, SplitConfig(), seed, ())
+        assert any(splits[record.name] == "train" for record in records if "b" in record.labels)
+        assert {r.labels[0] for r in records if splits[r.name] == "train"} == {"x0", "x1", "x2", "x3"}
+
+
 def test_the_seed_decides_and_the_order_of_records_does_not() -> None:
     records = files(cat=40, dog=40)
     splits = assign_splits(records, SplitConfig(), 0, ())
@@ -141,6 +157,18 @@ def test_copies_of_given_files() -> None:
     assert splits["dog/0000.jpg"] == "train"
 
 
+def test_a_large_group_does_not_burst_a_small_share() -> None:
+    """15 of 100 samples are wanted for the test; a group of 50 that heads the queue is passed over."""
+    records = [
+        Record(name=f"{c}{n:03d}", labels=(c,), group="g" + c if n < 50 else None) for c in "ab" for n in range(100)
+    ]
+    for seed in range(20):
+        splits = assign_splits(records, SplitConfig(), seed, ())
+        assert counts(records, splits) == {
+            (c, split): number for c in "ab" for split, number in (("train", 70), ("validation", 15), ("test", 15))
+        }
+
+
 def test_zero_shares() -> None:
     assert set(assign_splits(files(a=9, b=9), SplitConfig(validation=0.0, test=0.0), 0, ()).values()) == {"train"}
     assert set(assign_splits(files(a=9, b=9), SplitConfig(validation=0.0), 0, ()).values()) == {"train", "test"}
@@ -183,35 +211,3 @@ def test_what_cannot_be_divided(records: list[Record], by: str, message: str) ->
 def test_bad_shares(settings_: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SplitConfig(**settings_)
-
-
-def test_split_csv_comes_back_and_is_a_manifest(tmp_path) -> None:
-    labels = [("cat",), ("a|b",), ("x", "y, z"), (), ("été; 猫",), ('say "hi"',)]
-    records = [Record(name=f"sub/{n}, odd.jpg", labels=label) for n, label in enumerate(labels)]
-    splits = {record.name: ("train", "validation", "test")[n % 3] for n, record in enumerate(records)}
-    write_split(tmp_path / "split.csv", records, splits)
-    assert read_split(tmp_path / "split.csv") == splits
-    source = read_manifest(tmp_path / "split.csv", Limits())
-    assert {r.name: (r.labels, r.split) for r in source.records} == {
-        r.name: (r.labels, splits[r.name]) for r in records
-    }
-    assert [file.name for file in tmp_path.iterdir()] == ["split.csv"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("file,labels\na,x\n", "^split.csv must have the columns file, split, labels; split is missing$"),
-        ("file,split,labels\na,train,x\na,test,x\n", "^split.csv, line 3: a is listed a second time"),
-        ("file,split,labels\na,trian,x\n", "^split.csv, line 2: 'trian' is no split"),
-    ],
-)
-def test_bad_split_files(tmp_path, text: str, message: str) -> None:
-    (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_split(tmp_path / "split.csv")
-
-
-def test_a_missing_split_file(tmp_path) -> None:
-    with pytest.raises(FileError, match=r"^no such file$"):
-        read_split(tmp_path / "split.csv")

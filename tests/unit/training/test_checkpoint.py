@@ -83,7 +83,8 @@ def test_a_loaded_optimizer_takes_the_same_next_step(kind):
     model, optimizer = make(kind)
     fresh, fresh_optimizer = make(kind, steps=0)
     fresh.load_state_dict(model.state_dict())
-    load_optimizer(fresh, fresh_optimizer, optimizer_tensors(model, optimizer))
+    moments = {name: tensor.clone() for name, tensor in optimizer_tensors(model, optimizer).items()}
+    load_optimizer(fresh, fresh_optimizer, moments)
     inputs = torch.linspace(-1, 1, 21).reshape(7, 3)
     for network, stepper in ((model, optimizer), (fresh, fresh_optimizer)):
         network(inputs).square().sum().backward()

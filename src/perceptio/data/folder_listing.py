@@ -1,0 +1,64 @@
+"""Lists a folder once, sorted into what may be a sample and what is not."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perceptio.data.failures import as_file_error
+from perceptio.data.limits import Limits
+from perceptio.data.names import is_ignored, is_not_a_sample, printable
+from perceptio.errors import DataError, FileError
+
+
+@dataclass
+class Listing:
+    """What lies below a folder. Names are relative to it, with "/"."""
+
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    num_ignored: int = 0
+    not_samples: list[str] = field(default_factory=list)
+    linked_folders: list[str] = field(default_factory=list)
+
+    def inside(self, folder: str) -> list[str]:
+        """The folders directly inside the given one ("" for the root)."""
+        return [name for name in self.folders if _parent(name) == folder]
+
+
+def list_folder(root: Path, limits: Limits) -> Listing:
+    """Lists everything below a folder. Links to folders are not followed: they could lead out, or in circles.
+
+    Raises:
+        DataError: a folder may not be read, or there are more files than the limits allow.
+    """
+    listing = Listing()
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    if is_ignored(entry.name):
+                        listing.num_ignored += 1
+                    elif entry.is_dir(follow_symlinks=False):
+                        listing.folders.append(name)
+                        waiting.append(name)
+                    elif entry.is_symlink() and entry.is_dir():
+                        listing.linked_folders.append(name)
+                    elif is_not_a_sample(entry.name):
+                        listing.not_samples.append(name)
+                    else:
+                        listing.files.append(name)
+        except OSError as error:
+            reason: FileError = as_file_error(error)
+            raise DataError(f"{printable(folder or str(root))}/ {reason}") from error
+        if len(listing.files) > limits.max_manifest_rows:
+            raise DataError(
+                f"{root.name}/ holds more than {limits.max_manifest_rows:,} files (limit max_manifest_rows)"
+            )
+    return listing
+
+
+def _parent(name: str) -> str:
+    return name.rpartition("/")[0]

@@ -1,0 +1,70 @@
+"""The cells of a manifest: text, lists of labels, paths."""
+
+import json
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+from perceptio.data.limits import Limits
+from perceptio.data.names import printable
+from perceptio.errors import DataError
+
+
+def cell_text(value: Any) -> str:
+    """Returns a cell as text; numbers, such as classes 0 to 9, are named by their digits."""
+    return "" if value is None else str(value).strip()
+
+
+def cell_labels(value: Any, where: str) -> tuple[str, ...]:
+    """Returns the labels in a cell that holds text, a list, a single value, or nothing."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return split_labels(value, where=where)
+    items: Iterable[Any] = value if isinstance(value, list | tuple) else [value]
+    return tuple(dict.fromkeys(cell_text(item) for item in items))
+
+
+def split_labels(text: str, *, where: str) -> tuple[str, ...]:
+    """Returns the labels in a cell: a JSON list of strings, or names separated by "|" or ";". Empty means none.
+
+    Raises:
+        DataError: the cell begins like a JSON list but is none.
+    """
+    text = text.strip()
+    if not text:
+        return ()
+    if text.startswith("["):
+        try:
+            items = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: labels begin with '[' but are no JSON list: {printable(text[:60])}") from error
+        if not all(isinstance(item, str | int) for item in items):
+            raise DataError(f"{where}: labels must be a JSON list of names: {printable(text[:60])}")
+        return tuple(dict.fromkeys(cell_text(item) for item in items))
+    return tuple(dict.fromkeys(part.strip() for part in text.replace(";", "|").split("|") if part.strip()))
+
+
+def relative_name(text: str, where: str, limits: Limits) -> str:
+    r"""Returns a path of the manifest in its one form: relative, with "/", without ".". "\" is taken for "/".
+
+    Raises:
+        DataError: the path is missing, absolute, leads out of the manifest's folder or is longer than a field may be.
+    """
+    if not text:
+        raise DataError(f"{where}: no file; every row needs one")
+    if len(text) > limits.max_manifest_field_bytes:
+        raise DataError(
+            f"{where}: a path of {len(text):,} characters; the limit is {limits.max_manifest_field_bytes:,} "
+            "(limit max_manifest_field_bytes)"
+        )
+    path = PurePosixPath(text.replace("\\", "/"))
+    if path.is_absolute() or (len(text) > 1 and text[1] == ":"):
+        raise DataError(
+            f"{where}: {printable(text[:80])} is an absolute path; write it relative to the manifest's folder"
+        )
+    if ".." in path.parts or not path.parts:
+        raise DataError(
+            f"{where}: {printable(text[:80])} leads out of the manifest's folder; move the manifest above its files"
+        )
+    return str(path)

@@ -1,0 +1,118 @@
+"""A run that was stopped and resumed ends with the bytes of a run that never was.
+
+Each part of a run is a new process. All sources of randomness are on (dropout, augmentation, mixup, cutmix), batches
+are accumulated from two parts, and the optimizer is LAMB with two groups. The disturbed run is stopped three times, and
+a negative control for each mechanism shows that the comparison would notice its absence.
+"""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from perceptio.runs.serialisation import dump, to_json
+from support.comparison import differing_parts
+from support.configs import everything_random, tiny_config
+from support.pictures import make_picture_folder
+from support.processes import disturbed, perceptio
+
+pytestmark = pytest.mark.slow
+
+STEPS_PER_EPOCH = 3  # 45 pictures less 9 for validation and 9 for the test, in batches of 8
+EPOCHS = 4
+INTERRUPTED, KILLED = 130, -9
+
+
+class Scene(NamedTuple):
+    folder: Path
+    config: Path
+    undisturbed: Path
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    folder = tmp_path_factory.mktemp("resume")
+    data = make_picture_folder(folder / "pictures", per_class=15)
+    config = folder / "config.json"
+    config.write_text(dump(to_json(everything_random(tiny_config(data, epochs=EPOCHS)))))
+    done = perceptio("train", "--config", config, "--out", folder / "undisturbed", "--workers", 0, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return Scene(folder, config, folder / "undisturbed")
+
+
+@pytest.fixture(scope="module")
+def stopped(scene: Scene) -> Path:
+    """The run, stopped by Ctrl-C in the middle of its second epoch."""
+    out = scene.folder / "stopped"
+    start = ("train", "--config", scene.config, "--out", out, "--workers", 0)
+    done = disturbed(*start, cwd=scene.folder, stop_at=STEPS_PER_EPOCH + 1)
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert f"perceptio train --resume {out}" in done.stdout
+    assert checkpoints(out) == [STEPS_PER_EPOCH, STEPS_PER_EPOCH + 1]
+    return out
+
+
+def checkpoints(run: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_three_stops_change_nothing(scene: Scene, stopped: Path, workers: int):
+    run = scene.folder / f"disturbed-{workers}"
+    shutil.copytree(stopped, run)
+    resume = ("train", "--resume", run, "--workers", workers)
+    at_an_epochs_end = disturbed(*resume, cwd=scene.folder, stop_at=2 * STEPS_PER_EPOCH)
+    assert at_an_epochs_end.returncode == INTERRUPTED, at_an_epochs_end.stderr
+    assert checkpoints(run)[-1] == 2 * STEPS_PER_EPOCH
+    killed = disturbed(*resume, cwd=scene.folder, kill_at=3 * STEPS_PER_EPOCH - 1)
+    assert killed.returncode == KILLED, killed.stderr
+    assert checkpoints(run)[-1] == 2 * STEPS_PER_EPOCH, "nothing of the killed epoch was saved"
+    last = perceptio(*resume, cwd=scene.folder)
+    assert last.returncode == 0, last.stderr
+    assert "bit for bit as if never stopped" in last.stderr
+    assert differing_parts(scene.undisturbed, run) == []
+
+
+@pytest.mark.parametrize("file", [1, 4])
+def test_a_kill_in_a_save_changes_nothing(scene: Scene, file: int):
+    """The second checkpoint of four files each is half written: the first one is taken."""
+    run = scene.folder / f"killed-in-save-{file}"
+    start = ("train", "--config", scene.config, "--out", run, "--workers", 0)
+    killed = disturbed(*start, cwd=scene.folder, kill_in_save=4 + file)
+    assert killed.returncode == KILLED, killed.stderr
+    assert checkpoints(run) == [STEPS_PER_EPOCH]
+    assert len(list((run / "checkpoints").glob(".tmp-*"))) == 1, "the kill hit a save"
+    last = perceptio("train", "--resume", run, "--workers", 0, cwd=scene.folder)
+    assert last.returncode == 0, last.stderr
+    assert differing_parts(scene.undisturbed, run) == []
+
+
+@pytest.mark.parametrize("part", ["dropout-seeds", "epoch-in-order", "epoch-in-sample", "moments", "step-in-mixing"])
+def test_without_one_part_the_resumed_run_differs(scene: Scene, stopped: Path, part: str):
+    run = scene.folder / f"without-{part}"
+    shutil.copytree(stopped, run)
+    last = disturbed("train", "--resume", run, "--workers", 0, cwd=scene.folder, without=part)
+    assert last.returncode == 0, last.stderr
+    assert {"last weights", "moments"} <= set(differing_parts(scene.undisturbed, run))
+
+
+def test_another_number_of_threads_is_said_not_to_be_exact(scene: Scene, stopped: Path):
+    run = scene.folder / "two-threads"
+    shutil.copytree(stopped, run)
+    state = next(path for path in (run / "checkpoints").glob("step-*4")) / "state.json"
+    assert '"threads": 1' in state.read_text()
+    done = disturbed("train", "--resume", run, "--workers", 0, cwd=scene.folder, stop_at=5, threads=2)
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert "not bit-exact: threads 1 -> 2" in done.stderr
+
+
+def test_other_data_is_refused(scene: Scene, stopped: Path):
+    moved = scene.folder / "pictures" / "disc" / "00.png"
+    moved.rename(scene.folder / "aside.png")
+    try:
+        done = perceptio("train", "--resume", stopped, cwd=scene.folder)
+    finally:
+        (scene.folder / "aside.png").rename(moved)
+    assert done.returncode == 2
+    assert "is not what this run began with: 44 usable samples now. Put the files back" in done.stderr

@@ -1,0 +1,338 @@
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from perceptio.data.mixing import MixingConfig
+from perceptio.errors import DataError, PerceptioError
+from perceptio.training import fit as fit_module
+from perceptio.training.checkpoint import read_newest_checkpoint
+from perceptio.training.config import TrainingConfig
+from perceptio.training.fit import Job, effective_batch_size
+from perceptio.training.optimizers import OptimizerConfig
+from perceptio.training.schedule import ScheduleConfig, learning_rate_factor
+from support.jobs import PLAIN, Recorder, make_job, run_job, state_without_clocks, weights
+from support.processes import python
+
+ALL_RANDOM = replace(
+    PLAIN, mixing=MixingConfig(mixup_share=0.5, cutmix_share=0.3), num_micro_batches=2,
+    optimizer=OptimizerConfig(kind="lamb"),
+)  # fmt: skip
+
+
+def trained(folder: Path, **options) -> tuple[Job, Recorder]:
+    job, recorder = make_job(folder, **options), Recorder()
+    run_job(job, report=recorder)
+    return job, recorder
+
+
+def assert_weights_equal(first: Job, second: Job) -> None:
+    a, b = weights(first), weights(second)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def newest(job: Job) -> int:
+    return read_newest_checkpoint(job.checkpoints).state.step
+
+
+def test_a_tiny_model_learns_colour_and_shape(tmp_path: Path):
+    job, recorder = trained(tmp_path, epochs=12.0)
+    assert recorder.losses[0] == pytest.approx(math.log(3), rel=1e-6), "the head starts at zero"
+    assert recorder.evaluations[-1].row["validation_accuracy"] > 0.9
+    assert job.num_steps == len(recorder.steps) == 36
+    assert [row["step"] for row in job.log.rows()] == list(range(3, 37, 3))
+
+
+def test_the_same_job_twice_has_the_same_bytes(tmp_path: Path):
+    first, _ = trained(tmp_path / "a", config=ALL_RANDOM, dropout=0.2)
+    second, _ = trained(tmp_path / "b", config=ALL_RANDOM, dropout=0.2)
+    assert_weights_equal(first, second)
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        a, b = (read_newest_checkpoint(job.checkpoints).path / name for job in (first, second))
+        assert a.read_bytes() == b.read_bytes(), name
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4, 5])
+def test_resuming_at_any_step_ends_with_the_same_bytes(tmp_path: Path, stop_after: int):
+    whole, recorder = trained(tmp_path / "whole", config=ALL_RANDOM, dropout=0.2)
+    stopped = make_job(tmp_path / "stopped", config=ALL_RANDOM, dropout=0.2)
+    early = Recorder()
+    result = run_job(stopped, stop_after=stop_after, report=early)
+    assert (result.ended, result.state.step) == ("interrupted", stop_after)
+    torch.manual_seed(99)
+    resumed, late = make_job(tmp_path / "stopped", config=ALL_RANDOM, dropout=0.2), Recorder()
+    result = run_job(resumed, resume=read_newest_checkpoint(stopped.checkpoints), report=late)
+    assert result.ended == "finished"
+    assert early.losses + late.losses == recorder.losses
+    assert_weights_equal(whole, resumed)
+    ends = [state_without_clocks(read_newest_checkpoint(job.checkpoints).state) for job in (whole, resumed)]
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("part", ["load_optimizer", "manual_seed"])
+def test_without_one_part_resuming_is_noticed(tmp_path: Path, monkeypatch, part: str):
+    whole, _ = trained(tmp_path / "whole", config=ALL_RANDOM, dropout=0.2)
+    stopped = make_job(tmp_path / "stopped", config=ALL_RANDOM, dropout=0.2)
+    run_job(stopped, stop_after=2)
+    resumed = make_job(tmp_path / "stopped", config=ALL_RANDOM, dropout=0.2)
+    checkpoint = read_newest_checkpoint(stopped.checkpoints)
+    if part == "manual_seed":
+        monkeypatch.setattr(torch, "manual_seed", lambda seed: None)
+    else:
+        monkeypatch.setattr(fit_module, "load_optimizer", lambda model, optimizer, tensors: None)
+    run_job(resumed, resume=checkpoint)
+    monkeypatch.undo()
+    with pytest.raises(AssertionError):
+        assert_weights_equal(whole, resumed)
+
+
+def test_dropout_is_a_function_of_the_step(tmp_path: Path, monkeypatch):
+    """What is drawn between two steps, by an evaluation for example, moves no mask."""
+    calm, _ = trained(tmp_path / "calm", dropout=0.3)
+    step = fit_module._Loop._train_step
+
+    def noisy_step(self, *arguments):
+        torch.rand(17)
+        return step(self, *arguments)
+
+    monkeypatch.setattr(fit_module._Loop, "_train_step", noisy_step)
+    noisy, _ = trained(tmp_path / "noisy", dropout=0.3)
+    assert_weights_equal(calm, noisy)
+
+
+def test_dropout_masks_differ_between_steps_and_micro_batches(tmp_path: Path, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    trained(tmp_path, config=ALL_RANDOM)
+    monkeypatch.undo()
+    seeds = [seed for seed in seeds if seed not in (0, 5)]  # the loader's and this job's own
+    assert len(seeds) == len(set(seeds)) == 2 * 6
+
+
+def test_two_micro_batches_are_one_batch(tmp_path: Path):
+    """Same maths in another order, over several steps: compared after one, where only summation differs."""
+    whole, one = trained(tmp_path / "one", epochs=1 / 3)
+    parts, two = trained(tmp_path / "two", epochs=1 / 3, config=replace(PLAIN, num_micro_batches=2))
+    torch.testing.assert_close(two.losses, one.losses)
+    torch.testing.assert_close(gradients(tmp_path / "c", 2), gradients(tmp_path / "d", 1))
+    assert (len(one.steps), len(two.steps)) == (1, 1)
+
+
+def gradients(folder: Path, num_micro_batches: int) -> dict[str, torch.Tensor]:
+    """What the optimizer is given in the first step, before clipping."""
+    config = replace(
+        PLAIN, num_micro_batches=num_micro_batches, optimizer=replace(PLAIN.optimizer, clip_norm=None)
+    )  # fmt: skip
+    job = make_job(folder, config=config, epochs=1 / 3)
+    # The head starts at zero and passes no gradient on; any other value does.
+    torch.nn.init.normal_(job.model.head.logits.weight)
+    found = {}
+
+    def keep(name: str):
+        return lambda gradient: found.__setitem__(name, found.get(name, 0) + gradient.clone())
+
+    for name, parameter in job.model.named_parameters():
+        parameter.register_hook(keep(name))
+    run_job(job)
+    return found
+
+
+def test_checkpointed_activations_change_no_bit(tmp_path: Path):
+    plain, _ = trained(tmp_path / "a", config=ALL_RANDOM, dropout=0.2)
+    config = replace(ALL_RANDOM, checkpoint_activations=True)
+    saving, _ = trained(tmp_path / "b", config=config, dropout=0.2)
+    assert saving.model.checkpoint_activations
+    assert_weights_equal(plain, saving)
+
+
+COMPILED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from safetensors.torch import load_file
+import torch
+from support.jobs import PLAIN, Recorder, make_job, run_job
+
+seen = []
+losses = {}
+for compiled in (False, True):
+    config = replace(PLAIN, compile=compiled)
+    job = make_job(Path(sys.argv[1]) / str(compiled), config=config, epochs=1.0, num_blocks=1)
+    recorder = Recorder()
+    job = replace(job, keep_best=lambda model, state: seen.append(sorted(model.state_dict())))
+    run_job(job, report=recorder)
+    losses[compiled] = recorder.losses
+torch.testing.assert_close(losses[True], losses[False])
+assert seen[0] == seen[-1] and len(seen) >= 2, "the kept weights have other names when compiled"
+"""
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_the_same_step(tmp_path: Path):
+    """In a process of its own: the hook that checks shapes while tests run is no part of what is compiled."""
+    done = python("-c", COMPILED, str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_rate_of_each_step_is_the_schedules(tmp_path: Path, monkeypatch):
+    config = replace(PLAIN, schedule=ScheduleConfig(kind="steps", decay_epochs=(1.0,), decay_factor=0.5))
+    job = make_job(tmp_path, config=config, learning_rate=0.004)
+    rates, step = [], torch.optim.AdamW.step
+
+    def record(self, *arguments, **options):
+        rates.append([group["lr"] for group in self.param_groups])
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    run_job(job)
+    expected = [
+        0.004 * learning_rate_factor(config.schedule, number, steps_per_epoch=3, num_steps=6) for number in range(6)
+    ]
+    assert rates == [[rate, rate] for rate in expected]
+    assert expected == [0.004] * 3 + [0.002] * 3
+
+
+@pytest.mark.parametrize("clip_norm", [1e-3, None])
+def test_gradients_are_clipped_to_the_global_norm(tmp_path: Path, monkeypatch, clip_norm: float | None):
+    norms, step = [], torch.optim.AdamW.step
+
+    def record(self, *arguments, **options):
+        values = [parameter.grad for group in self.param_groups for parameter in group["params"]]
+        norms.append(torch.cat([value.flatten() for value in values]).norm().item())
+        return step(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", record)
+    run_job(make_job(tmp_path, config=replace(PLAIN, optimizer=replace(PLAIN.optimizer, clip_norm=clip_norm))))
+    if clip_norm is None:
+        assert min(norms) > 1e-2
+    else:
+        assert norms == pytest.approx([clip_norm] * 6, rel=1e-3)
+
+
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path, num_micro_batches: int):
+    job = make_job(tmp_path, config=replace(PLAIN, num_micro_batches=num_micro_batches))
+    poisoned_step, seen = 4, 0
+
+    def prepare(values: torch.Tensor) -> torch.Tensor:
+        nonlocal seen
+        seen += 1
+        found = job.prepare(values)
+        return found * math.nan if seen == poisoned_step * num_micro_batches else found
+
+    recorder = Recorder()
+    order = fit_module.TrainingOrder(
+        seed=0, num_samples=24, batch_size=8, num_micro_batches=1, first_step=0, num_steps=6
+    )  # fmt: skip
+    names = [str(index) for _, index in order.global_batch(poisoned_step - 1)]
+    with pytest.raises(
+        PerceptioError,
+        match=rf"loss is not a number at epoch 1.0, step 4; the batch held {names[0]}, {names[1]}, 6 more. The last "
+        r"checkpoint is untouched. Usual cause: a learning rate that is too high: try --learning-rate 0.0008",
+    ):
+        run_job(replace(job, prepare=prepare), report=recorder)
+    assert len(recorder.steps) == 3
+    state = read_newest_checkpoint(job.checkpoints)
+    assert state.state.step == 3
+    assert all(tensor.isfinite().all() for tensor in (*state.model.values(), *state.optimizer.values()))
+
+
+def test_a_nan_is_never_best(tmp_path: Path):
+    job, kept = make_job(tmp_path, epochs=3.0), []
+    results = iter([(0.5, 1.0), (math.nan, 1.0), (0.9, math.nan)])
+
+    def evaluate(model):
+        accuracy, loss = next(results)
+        return {"accuracy": accuracy, "loss": loss}
+
+    result = run_job(replace(job, evaluate=evaluate, keep_best=lambda model, state: kept.append(state.step)))
+    assert kept == [3]
+    assert result.state.best_step == 3
+
+
+def test_best_is_the_main_metric_then_the_lower_loss(tmp_path: Path):
+    job, kept = make_job(tmp_path, epochs=5.0), []
+    results = iter([(0.5, 1.0), (0.5, 0.9), (0.5, 0.9), (0.4, 0.1), (0.6, 2.0)])
+
+    def evaluate(model):
+        accuracy, loss = next(results)
+        return {"accuracy": accuracy, "loss": loss}
+
+    recorder = Recorder()
+    changed = replace(job, evaluate=evaluate, keep_best=lambda model, state: kept.append(state.step))
+    result = run_job(changed, report=recorder)
+    assert kept == [3, 6, 15]
+    assert [report.is_best for report in recorder.evaluations] == [True, True, False, False, True]
+    assert (result.state.best_step, result.state.best_key) == (15, (0.6, -2.0))
+
+
+def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path):
+    config = replace(PLAIN, patience_epochs=2.0)
+    job = replace(make_job(tmp_path, config=config, epochs=9.0), evaluate=lambda model: {"accuracy": 0.5, "loss": 1.0})
+    result = run_job(job)
+    assert (result.ended, result.state.step, result.state.best_step) == ("patience", 9, 3)
+    assert newest(job) == 9
+
+
+def test_resuming_a_run_that_ran_out_of_patience_trains_no_further(tmp_path: Path):
+    config = replace(PLAIN, patience_epochs=2.0)
+    job = replace(make_job(tmp_path, config=config, epochs=9.0), evaluate=lambda model: {"accuracy": 0.5, "loss": 1.0})
+    run_job(job)
+    before = read_newest_checkpoint(job.checkpoints)
+    recorder = Recorder()
+    result = run_job(job, resume=before, report=recorder)
+    assert (result.ended, recorder.steps, result.state) == ("patience", [], before.state)
+
+
+def test_resuming_a_finished_run_trains_no_further(tmp_path: Path):
+    job, _ = trained(tmp_path)
+    recorder = Recorder()
+    result = run_job(job, resume=read_newest_checkpoint(job.checkpoints), report=recorder)
+    assert (result.ended, recorder.steps, result.state.step) == ("finished", [], 6)
+
+
+def test_a_row_holds_what_the_window_since_the_last_evaluation_measured(tmp_path: Path):
+    job, recorder = trained(tmp_path, config=replace(PLAIN, evaluate_every_epochs=2 / 3))
+    rows = job.log.rows()
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    assert [row["epoch"] for row in rows] == pytest.approx([2 / 3, 4 / 3, 2.0])
+    for number, row in enumerate(rows):
+        window = recorder.losses[2 * number : 2 * number + 2]
+        assert row["train_loss"] == pytest.approx(sum(window) / 2, rel=1e-12)
+    expected = {
+        "epoch", "step", "train_loss", "validation_loss", "validation_accuracy", "validation_balanced_accuracy",
+        "learning_rate", "samples_per_second", "data_wait_share", "seconds",
+    }  # fmt: skip
+    assert rows[0].keys() == expected
+    assert newest(job) == 6
+
+
+def test_unreadable_files_are_reported_once_per_meeting(tmp_path: Path):
+    job = make_job(tmp_path, broken=(1, 5))
+    result = run_job(job)
+    assert {failure.name for failure in result.failures} == {"1", "5"}
+    assert {failure.reason for failure in result.failures} == {"broken on purpose"}
+
+
+def test_a_batch_is_never_larger_than_the_set():
+    assert effective_batch_size(32, 100) == 32
+    assert effective_batch_size(32, 7) == 7
+    with pytest.raises(DataError, match=r"no training sample is left: the split leaves the training part empty"):
+        effective_batch_size(32, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_micro_batches": 0}, r"num_micro_batches must be at least 1, got 0"),
+        ({"evaluate_every_epochs": 0.0}, r"evaluate_every_epochs must be greater than 0, got 0.0"),
+        ({"patience_epochs": 0.0}, r"patience_epochs must be greater than 0 or None, got 0.0"),
+    ],
+)
+def test_values_out_of_range_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**fields)
