@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = 240
+TIMEOUT_SECONDS = 180
 
 
 def python(*arguments: str, cwd: Path, threads: int = 1) -> subprocess.CompletedProcess[str]:

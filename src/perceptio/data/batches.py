@@ -1,5 +1,9 @@
 """From samples to batches, and to loaders that fetch them in parallel."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +70,27 @@ def make_loader(
         num_workers=num_workers,
         multiprocessing_context="forkserver" if num_workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=_begin_worker,
         # Its own generator: otherwise the loader draws from torch's global one and moves every later dropout mask.
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def _begin_worker(number: int) -> None:
+    """Lets a worker outlive Ctrl-C, which a terminal sends to all processes, and never the main process.
+
+    Ctrl-C asks the main process to finish its step, for which it may still need batches. And after a kill -9 torch's
+    own watch would fail: it looks at the worker's parent, which with forkserver is the server, kept alive by its workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_main_process, daemon=True).start()
+
+
+def _end_with_main_process() -> None:
+    main_process = multiprocessing.parent_process()
+    assert main_process is not None, "only workers run this"
+    main_process.join()
+    os._exit(1)
 
 
 def standardise(values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

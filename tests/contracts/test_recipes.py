@@ -1,0 +1,63 @@
+"""Every recipe, whatever it is: it builds, its config survives JSON, and its smoke form trains."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from perceptio.models.counts import count_parameters
+from perceptio.models.perceiver import build_perceiver
+from perceptio.recipes.registry import RECIPES, describe_recipe, find_recipe
+from perceptio.recipes.smoke import SMOKE_SIDE, smoke
+from perceptio.runs.config import RunConfig, SourceConfig
+from perceptio.runs.serialisation import dump, from_json, to_json
+from perceptio.runs.train import TrainOptions, train_run
+from support.pictures import make_picture_folder
+
+every_recipe = pytest.mark.parametrize("name", RECIPES)
+
+
+@every_recipe
+def test_a_recipe_bears_its_name_and_says_what_it_is(name: str):
+    assert find_recipe(name).recipe == name
+    assert len(describe_recipe(name)) > 80
+
+
+@every_recipe
+def test_a_recipe_builds_without_memory(name: str):
+    config = find_recipe(name)
+    with torch.device("meta"):
+        model = build_perceiver(config.input_config(), config.model, 10)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    assert count_parameters(model) > 10_000
+
+
+@every_recipe
+def test_a_recipe_survives_json(name: str):
+    config = find_recipe(name)
+    assert from_json(RunConfig, json.loads(dump(to_json(config)))) == config
+
+
+@every_recipe
+def test_the_smoke_form_keeps_the_structure(name: str):
+    config, small = find_recipe(name), smoke(find_recipe(name))
+    for field in ("num_cross_attends", "num_blocks", "cross_attend_placement", "share_cross_attends"):
+        assert getattr(small.model, field) == getattr(config.model, field), field
+    assert small.encoding.positions == config.encoding.positions
+    assert small.encoding.permutation_seed == config.encoding.permutation_seed
+    assert small.training == config.training
+    assert small.image.size == (SMOKE_SIDE, SMOKE_SIDE)
+
+
+@every_recipe
+def test_the_smoke_form_trains_two_steps(name: str, tmp_path: Path):
+    """On generated pictures in a folder, whatever the recipe reads: its own source is tested with the sources."""
+    data = make_picture_folder(tmp_path / "pictures", per_class=11)
+    config = replace(smoke(find_recipe(name)), data=str(data), source=SourceConfig())
+    result = train_run(config, TrainOptions(out=tmp_path / "run", device="cpu", workers=0))
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (result.ended, facts["steps"]) == ("finished", 2)
+    assert 0.0 <= result.test["accuracy"] <= 1.0
+    assert (tmp_path / "run" / "report.html").stat().st_size > 1_000

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perceptio.data.order import TrainingOrder, epoch_order
+
+
+@st.composite
+def orders(draw) -> dict[str, int]:
+    """Any run: sizes, seed, and a batch that processes and micro-batches divide."""
+    num_processes, num_micro_batches = draw(st.sampled_from([1, 2, 3, 4, 8])), draw(st.sampled_from([1, 2, 3]))
+    batch_size = num_processes * num_micro_batches * draw(st.integers(1, 4))
+    return {
+        "seed": draw(st.integers(0, 2**31)),
+        "num_samples": batch_size + draw(st.integers(0, 50)),
+        "batch_size": batch_size,
+        "num_micro_batches": num_micro_batches,
+        "num_steps": draw(st.integers(1, 7)),
+        "num_processes": num_processes,
+    }
+
+
+def batches(fields: dict[str, int], *, rank: int = 0, first_step: int = 0):
+    return list(TrainingOrder(**fields, rank=rank, first_step=first_step))
+
+
+@given(orders())
+def test_processes_and_micro_batches_partition_the_global_batch(fields):
+    parts = [batches(fields, rank=rank) for rank in range(fields["num_processes"])]
+    micro = fields["num_micro_batches"]
+    alone = TrainingOrder(**{**fields, "num_processes": 1, "num_micro_batches": 1}, first_step=0)
+    for step, (whole,) in enumerate(zip(alone, strict=True)):
+        shares = [sum(part[step * micro : (step + 1) * micro], []) for part in parts]
+        # Process r holds samples r, r + W, .. of the batch: interleaved, in order, they are the batch itself.
+        assert [key for keys in zip(*shares, strict=True) for key in keys] == whole
+        assert all(len(part[step * micro]) * micro * len(parts) == len(whole) for part in parts)
+
+
+@given(orders(), st.data())
+def test_going_on_at_any_step_gives_the_same_batches(fields, data):
+    first_step = data.draw(st.integers(0, fields["num_steps"]))
+    rank = data.draw(st.integers(0, fields["num_processes"] - 1))
+    whole = batches(fields, rank=rank)
+    rest = batches(fields, rank=rank, first_step=first_step)
+    assert rest == whole[first_step * fields["num_micro_batches"] :]
+    assert len(TrainingOrder(**fields, rank=rank, first_step=first_step)) == len(rest)
+
+
+@given(orders())
+def test_an_epoch_holds_each_sample_at_most_once_and_drops_less_than_a_batch(fields):
+    order = TrainingOrder(**fields, first_step=0)
+    seen = [key for step in range(order.steps_per_epoch) for key in order.global_batch(step)]
+    assert len(set(seen)) == len(seen) > fields["num_samples"] - fields["batch_size"]
+    assert {epoch for epoch, _ in seen} == {0}
+    assert {epoch for epoch, _ in order.global_batch(order.steps_per_epoch)} == {1}
+
+
+@given(seed=st.integers(0, 2**62), epoch=st.integers(0, 1000), num_samples=st.integers(1, 200))
+def test_an_epochs_order_is_a_permutation(seed: int, epoch: int, num_samples: int):
+    assert sorted(epoch_order(seed, epoch, num_samples)) == list(range(num_samples))
+
+
+def test_seed_and_epoch_change_the_order():
+    """Of 101! orders two are equal by chance with probability 1e-160."""
+    orders = [tuple(epoch_order(seed, epoch, 101)) for seed in range(5) for epoch in range(5)]
+    assert len(set(orders)) == 25
+    assert tuple(epoch_order(0, 0, 101)) == orders[0]
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_the_next_that_does():
+    with pytest.raises(ValueError, match=r"multiple of processes x micro-batches: got 32 and 3 x 2. Use 36."):
+        TrainingOrder(
+            seed=0, num_samples=100, batch_size=32, num_micro_batches=2, first_step=0, num_steps=1, num_processes=3
+        )
