@@ -30,12 +30,9 @@ setup: $(READY)
 demo: $(READY)
 	@cd $(ROOT) && $(BIN)/python scripts/demo.py
 
+# The hooks of .pre-commit-config.yaml over all files: formatting, types, layers.
 check: $(READY)
-	cd $(ROOT) && $(BIN)/ruff check .
-	cd $(ROOT) && $(BIN)/ruff format --check .
-	cd $(ROOT) && $(BIN)/mypy
-	cd $(ROOT) && $(BIN)/lint-imports --no-logo
-	cd $(ROOT) && $(BIN)/pre-commit validate-config
+	cd $(ROOT) && SKIP=fast-tests $(BIN)/pre-commit run --all-files --show-diff-on-failure
 
 quick: check
 	cd $(ROOT) && $(BIN)/python -m pytest -q -m "not slow"

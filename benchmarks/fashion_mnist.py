@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from perceptio.data.sources import open_source
 from perceptio.data.limits import Limits
+from perceptio.data.sources import open_source
 from perceptio.data.split_file import read_split
 from perceptio.recipes.registry import find_recipe
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import describe_machine, package_versions
-from perceptio.runs.train import TrainOptions, resume_run, train_run
+from perceptio.runs.train import resume_run, train_run
+from perceptio.runs.workbench import TrainOptions
 
 BASELINE_EPOCHS = {"linear": 15, "cnn": 10}
 MEAN, STD = 0.286, 0.353
@@ -63,9 +64,8 @@ def main() -> None:
     for row in rows:
         each = ", ".join(f"{accuracy:.2%}" for accuracy in row["accuracies"])
         seconds = statistics.mean(row["seconds"])
-        print(
-            f"| {row['model']} | {row['parameters']:,} | {each} | {row['mean']:.2%} | {row['spread']:.2%} | {seconds:,.0f} |"
-        )
+        cells = [row["model"], f"{row['parameters']:,}", each, f"{row['mean']:.2%}", f"{row['spread']:.2%}"]
+        print(f"| {' | '.join([*cells, f'{seconds:,.0f}'])} |")
     print(f"\n{machine}; {torch.get_num_threads()} threads a process; {versions}")
 
 

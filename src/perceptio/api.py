@@ -14,7 +14,8 @@ from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.predict import Prediction, predict_files
 from perceptio.runs.results import Measured, RunResult
 from perceptio.runs.screen import Screen, SilentScreen
-from perceptio.runs.train import TrainOptions, resume_run, train_run
+from perceptio.runs.train import resume_run, train_run
+from perceptio.runs.workbench import TrainOptions
 
 
 def recipe(name: str) -> RunConfig:

@@ -13,7 +13,8 @@ from perceptio.recipes.registry import RECIPES, describe_recipe, find_recipe
 from perceptio.recipes.smoke import SMOKE_SIDE, smoke
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.serialisation import dump, from_json, to_json
-from perceptio.runs.train import TrainOptions, train_run
+from perceptio.runs.train import train_run
+from perceptio.runs.workbench import TrainOptions
 from support.pictures import make_picture_folder
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
@@ -54,7 +55,7 @@ def test_the_smoke_form_keeps_the_structure(name: str):
 @every_recipe
 def test_the_smoke_form_trains_two_steps(name: str, tmp_path: Path):
     """On generated pictures in a folder, whatever the recipe reads: its own source is tested with the sources."""
-    data = make_picture_folder(tmp_path / "pictures", per_class=11)
+    data = make_picture_folder(tmp_path / "pictures", per_class=12)
     config = replace(smoke(find_recipe(name)), data=str(data), source=SourceConfig())
     result = train_run(config, TrainOptions(out=tmp_path / "run", device="cpu", workers=0))
     facts = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -1,15 +1,18 @@
 """`python -m support.disturbed [--stop-at N] .. -- train ..`: the command line with something going wrong in it.
 
-    --stop-at N       SIGINT to the whole process group, as Ctrl-C sends it, when step N is done
-    --kill-at N       SIGKILL when step N is done
-    --kill-in-save N  SIGKILL before the N-th file of a checkpoint is written
-    --without PART    leaves out a part of what exact resume rests on, for negative controls
+--stop-at N       SIGINT to the whole process group, as Ctrl-C sends it, when step N is done
+--signal NAME     another one instead, such as TERM
+--twice           the signal is sent twice
+--kill-at N       SIGKILL when step N is done
+--kill-in-save N  SIGKILL before the N-th file of a checkpoint is written
+--without PART    leaves out a part of what exact resume rests on, for negative controls
 """
 
 import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +34,13 @@ def act_at_step(step: int, act: Callable[[], None]) -> None:
         show(self, report)
 
     screen.ConsoleScreen.training = training  # type: ignore[method-assign]
+
+
+def send(number: signal.Signals, times: int) -> None:
+    """Sends a signal to all processes of this session, as a terminal does, and lets it arrive."""
+    for _ in range(times):
+        os.killpg(0, number)
+        time.sleep(0.1)
 
 
 def kill_in_save(number: int) -> None:
@@ -85,9 +95,11 @@ def run() -> int:
     for name in ("--stop-at", "--kill-at", "--kill-in-save"):
         parser.add_argument(name, type=int)
     parser.add_argument("--without")
+    parser.add_argument("--signal", default="INT")
+    parser.add_argument("--twice", action="store_true")
     chosen = parser.parse_args(sys.argv[1:split])
     if chosen.stop_at is not None:
-        act_at_step(chosen.stop_at, lambda: os.killpg(0, signal.SIGINT))
+        act_at_step(chosen.stop_at, lambda: send(signal.Signals[f"SIG{chosen.signal}"], 1 + chosen.twice))
     if chosen.kill_at is not None:
         act_at_step(chosen.kill_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
     if chosen.kill_in_save is not None:

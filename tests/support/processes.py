@@ -36,9 +36,18 @@ def disturbed(
     kill_at: int | None = None,
     kill_in_save: int | None = None,
     without: str | None = None,
+    signal_name: str | None = None,
+    twice: bool = False,
     threads: int = 1,
 ) -> subprocess.CompletedProcess[str]:
     """Runs `perceptio ..` and disturbs it; the arguments are those of `support.disturbed`."""
-    chosen = {"stop-at": stop_at, "kill-at": kill_at, "kill-in-save": kill_in_save, "without": without}
+    chosen = {
+        "stop-at": stop_at,
+        "kill-at": kill_at,
+        "kill-in-save": kill_in_save,
+        "without": without,
+        "signal": signal_name,
+    }
     options = [f"--{name}={value}" for name, value in chosen.items() if value is not None]
+    options += ["--twice"] * twice
     return python("-m", "support.disturbed", *options, "--", *map(str, arguments), cwd=cwd, threads=threads)

@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
 
     from perceptio.cli.arguments import parse
     from perceptio.cli.screen import print_result
+    from perceptio.errors import UsageError
     from perceptio.runs.predict import predict_files
 
     @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,8 @@ def main(arguments: list[str]) -> int:
         json: bool = False
 
     chosen = parse(PredictArguments, arguments, command="predict")
+    if not chosen.files:
+        raise UsageError("predict needs at least one file or folder: perceptio predict RUN FILE ..")
     num_failed, collected = 0, []
     for prediction in predict_files(chosen.run, chosen.files, device=chosen.device):
         num_failed += prediction.error is not None

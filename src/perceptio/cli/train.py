@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from perceptio.runs.config import RunConfig
     from perceptio.runs.data import Survey
     from perceptio.runs.results import RunResult
-    from perceptio.runs.train import TrainOptions
+    from perceptio.runs.workbench import TrainOptions
 
 HELP = """usage: perceptio train [RECIPE] [--data DIR] [--field.path value ..]
 
@@ -134,7 +135,7 @@ def _start(early: _Early) -> int:
     class TrainArguments(Place):
         config: Annotated[RunConfig, tyro.conf.arg(name="")]
 
-    screen = ConsoleScreen(quiet=early.quiet)
+    screen = ConsoleScreen(quiet=early.quiet or _is_follower())
     default, survey = _default_config(early, screen)
     if early.full_help:
         print_full_help(TrainArguments, command="train", default=TrainArguments(config=default))
@@ -181,13 +182,18 @@ def _resume(run: Path, rest: list[str]) -> int:
     chosen = parse(ResumeArguments, rest, command="train --resume RUN")
     if chosen.out is not None:
         raise UsageError("--out has no effect with --resume; remove it")
-    screen = ConsoleScreen(quiet=chosen.quiet)
+    screen = ConsoleScreen(quiet=chosen.quiet or _is_follower())
     result = resume_run(run, _options(chosen), epochs=chosen.epochs, screen=screen)
     return _show_result(result, screen, as_json=chosen.json)
 
 
+def _is_follower() -> bool:
+    """Returns whether this is another than the first process that `torchrun` or `accelerate launch` started."""
+    return os.environ.get("RANK", "0") != "0"
+
+
 def _options(place: Place) -> "TrainOptions":
-    from perceptio.runs.train import TrainOptions
+    from perceptio.runs.workbench import TrainOptions
 
     return TrainOptions(out=place.out, device=place.device, workers=place.workers, tensorboard=place.tensorboard)
 
@@ -196,6 +202,9 @@ def _show_result(result: "RunResult", screen: "ConsoleScreen", *, as_json: bool)
     from perceptio.cli.screen import print_result
 
     screen.close()
+    code = 130 if result.ended == "interrupted" else 0
+    if not result.is_main:
+        return code
     document: dict[str, Any] = {
         "run": str(result.folder),
         "ended": result.ended,
@@ -211,4 +220,4 @@ def _show_result(result: "RunResult", screen: "ConsoleScreen", *, as_json: bool)
         print_result(f"Test      {values} (weights of epoch {result.best_epoch:g})")
         print_result(f"Report    {result.folder / 'report.html'}")
         print_result(f"Next      perceptio predict {result.folder} FILE ..")
-    return 130 if result.ended == "interrupted" else 0
+    return code

@@ -81,11 +81,17 @@ class ImageConfig:
         if self.geometry == "fit":
             for name in _CROP_ONLY:
                 if getattr(self, name) != defaults[name]:
-                    raise UsageError(f"{name} has no effect with geometry fit, which crops nothing; remove it")
+                    raise UsageError(
+                        f"{name} has no effect with geometry fit, which crops nothing; leave it at its default, "
+                        f"{defaults[name]}"
+                    )
         if self.randaugment_layers == 0:
             for name in ("randaugment_magnitude", "randaugment_relative_lengths"):
                 if getattr(self, name) != defaults[name]:
-                    raise UsageError(f"{name} has no effect with randaugment_layers 0; remove it or add layers")
+                    raise UsageError(
+                        f"{name} has no effect with randaugment_layers 0; leave it at its default, {defaults[name]}, "
+                        "or add layers"
+                    )
 
 
 def _check_range(name: str, values: tuple[float, float], *, above: float, most: float) -> None:

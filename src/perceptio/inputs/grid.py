@@ -51,7 +51,9 @@ class GridEncoding:
         defaults = {field.name: field.default for field in fields(self)}
         for name, kind in belongs.items():
             if self.positions != kind and getattr(self, name) != defaults[name]:
-                raise ValueError(f"{name} has no effect with positions={self.positions!r}; remove it")
+                raise ValueError(
+                    f"{name} has no effect with positions={self.positions!r}; leave it at its default, {defaults[name]}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Multi-head attention with its layer norms and projections."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +39,7 @@ class KeysValues:
     byte_mask: Bool[Tensor, "B M"] | None
 
 
-def check_head_widths(heads_name: str, num_heads: int, **widths: int) -> None:
+def check_head_widths(heads_name: str, num_heads: int, widths: Mapping[str, int]) -> None:
     """Raises ValueError when the heads do not divide a width evenly."""
     for name, width in widths.items():
         if width % num_heads != 0:
@@ -76,7 +77,9 @@ class CrossAttention(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_head_widths("num_cross_attend_heads", num_heads, qk_channels=qk_channels, v_channels=v_channels)
+        check_head_widths(
+            "num_cross_attend_heads", num_heads, {"qk_channels": qk_channels, "v_channels": v_channels}
+        )
         self.num_heads = num_heads
         self.dropout = dropout
         self.query_norm = nn.LayerNorm(latent_channels)
@@ -123,7 +126,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, latent_channels: int, *, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        check_head_widths("num_self_attend_heads", num_heads, latent_channels=latent_channels)
+        check_head_widths("num_self_attend_heads", num_heads, {"latent_channels": latent_channels})
         self.num_heads = num_heads
         self.dropout = dropout
         self.norm = nn.LayerNorm(latent_channels)

@@ -57,6 +57,11 @@ def attend_file(
         ValueError: for a latent or cross-attend that the model does not have.
     """
     model, facts = read_model(find_model_file(run))
+    for number in cross_attends:
+        if not 1 <= number <= model.config.num_cross_attends:
+            raise ValueError(
+                f"there is no cross-attend {number}: this model has {model.config.num_cross_attends}, counted from 1"
+            )
     reader = ImageReader(facts.config.image, Limits())
     view = reader.evaluation_view(reader.decode(file))
     maps = attention_of(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 
 from perceptio.errors import UsageError
 from perceptio.version import __version__
@@ -32,6 +33,15 @@ def make_accelerator(device: Device, precision: Literal["auto", "fp32", "bf16"])
     # Accelerate keeps its state for the whole process and refuses a second setting: one process may train twice.
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(mixed_precision=mixed, cpu=not on_gpu)
+
+
+def broadcast_path(path: Path | None, accelerator: Accelerator) -> Path:
+    """Returns the first process's path in every process."""
+    box = [path]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(box)
+    assert box[0] is not None
+    return box[0]
 
 
 def describe_machine(device: torch.device) -> str:

@@ -49,12 +49,18 @@ SHOWN_ATTENTION = 4
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What came of a run. `test` is empty when training was interrupted before any evaluation."""
+    """What came of a run. `test` is empty when training was interrupted.
+
+    Attributes:
+        ended: "finished", "patience" or "interrupted".
+        is_main: False in all but the first of several processes, which measure and write nothing.
+    """
 
     folder: Path
     ended: str
     best_epoch: float | None
     test: Mapping[str, float]
+    is_main: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -193,7 +193,8 @@ class _Loop:
             evaluated = (step + 1) % job.steps_per_evaluation == 0 or step + 1 == job.num_steps
             if evaluated:
                 self._evaluate(seconds_left)
-            stop = should_stop()
+            # One process may have got the signal alone; all must leave at the same step.
+            stop = self._mean_over_processes(float(should_stop())) > 0
             if evaluated or stop:
                 self._save()
             if stop:
@@ -239,6 +240,7 @@ class _Loop:
                 loss = self._loss(batch, step, micro) / num_micro
                 accelerator.backward(loss)
             total += loss.item()
+        total = self._mean_over_processes(total)
         if not math.isfinite(total):
             raise PerceptioError(_not_finite(step, job, names))
         if job.config.optimizer.clip_norm is not None:
@@ -246,6 +248,11 @@ class _Loop:
         self.stepper.step()
         self.stepper.zero_grad()
         return total
+
+    def _mean_over_processes(self, value: float) -> float:
+        if self.accelerator.num_processes == 1:
+            return value
+        return float(self.accelerator.reduce(torch.tensor(value, device=self.accelerator.device), reduction="mean"))
 
     def _loss(self, batch: Batch, step: int, micro: int) -> Tensor:
         job, device = self.job, self.accelerator.device

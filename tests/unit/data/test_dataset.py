@@ -62,7 +62,9 @@ def test_every_failure_on_the_way_is_counted():
 
 def test_too_many_failures_in_a_row_stop_with_the_last_one():
     samples = training(broken=tuple(range(11)))
-    with pytest.raises(DataError, match=rf"^{MAX_STAND_INS} files in a row cannot be read, the last one \d+: broken on"):
+    with pytest.raises(
+        DataError, match=rf"^{MAX_STAND_INS} files in a row cannot be read, the last one \d+: broken on"
+    ):
         samples[(0, 0)]
 
 

@@ -59,7 +59,9 @@ def test_mixup_targets_are_the_weight_of_every_pixel(shape: tuple[int, ...], see
         assert weights.max() - weights.min() < 1e-4
         weight = weights.mean()
         assert -1e-5 <= weight <= 1 + 1e-5
-        torch.testing.assert_close(soft[row], weight * targets[row] + (1 - weight) * targets[partner], rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            soft[row], weight * targets[row] + (1 - weight) * targets[partner], rtol=0, atol=1e-5
+        )
 
 
 def test_shares_decide_how_many_are_mixed_and_how():

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +30,7 @@ def test_processes_and_micro_batches_partition_the_global_batch(fields):
     micro = fields["num_micro_batches"]
     alone = TrainingOrder(**{**fields, "num_processes": 1, "num_micro_batches": 1}, first_step=0)
     for step, (whole,) in enumerate(zip(alone, strict=True)):
-        shares = [sum(part[step * micro : (step + 1) * micro], []) for part in parts]
+        shares = [[key for batch in part[step * micro : (step + 1) * micro] for key in batch] for part in parts]
         # Process r holds samples r, r + W, .. of the batch: interleaved, in order, they are the batch itself.
         assert [key for keys in zip(*shares, strict=True) for key in keys] == whole
         assert all(len(part[step * micro]) * micro * len(parts) == len(whole) for part in parts)

@@ -141,7 +141,7 @@ def test_other_sizes_are_refused_where_tokens_are_counted() -> None:
         ({"axes": (4, 4), "encoding": GridEncoding(patch=(2,))}, "patch needs one value for each of the 2 axes"),
         ({"axes": (4, 4), "encoding": GridEncoding(max_frequency=(2.0,))}, "max_frequency needs one value for each"),
         ({"axes": (4, 6), "encoding": GridEncoding(patch=(2, 4))}, "patch must divide the axes"),
-        ({"axes": (9,), "channels": 1, "encoding": GridEncoding(positions="none")}, "3 channels when it has no position"),
+        ({"axes": (9,), "channels": 1, "encoding": GridEncoding(positions="none")}, "3 channels when it has no"),
     ],
 )
 def test_configs_that_cannot_be_are_refused(fields: dict, message: str) -> None:

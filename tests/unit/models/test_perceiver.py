@@ -187,7 +187,8 @@ def their_layers(model: Perceiver, gelu: str) -> tuple[list[PerceiverLayer], lis
             "mlp.dense2": ours.feed_forward.contract,
         }
         if isinstance(attention, CrossAttention):
-            pairs |= {"attention.self.layernorm1": attention.query_norm, "attention.self.layernorm2": attention.byte_norm}
+            pairs["attention.self.layernorm1"] = attention.query_norm
+            pairs["attention.self.layernorm2"] = attention.byte_norm
         else:
             pairs["attention.self.layernorm1"] = attention.norm
         for name, source in pairs.items():

@@ -17,7 +17,9 @@ def model():
 
 def test_biases_and_layer_norms_do_not_decay_all_else_does(model):
     decayed, exempt = split_by_decay(model)
-    assert {name for name, _ in decayed} | {name for name, _ in exempt} == {name for name, _ in model.named_parameters()}
+    assert {name for name, _ in decayed} | {name for name, _ in exempt} == {
+        name for name, _ in model.named_parameters()
+    }
     assert len(decayed) + len(exempt) == len(list(model.parameters()))
     # In this model whatever has one axis is a bias, or scale or offset of a layer norm.
     assert all(parameter.ndim == 1 for _, parameter in exempt)

@@ -1,0 +1,29 @@
+"""TensorBoard events beside metrics.jsonl."""
+
+from pathlib import Path
+
+from perceptio.errors import MissingExtraError
+from perceptio.training.fit import EvaluationReport, Report, StepReport
+
+
+def with_tensorboard(report: Report, folder: Path) -> Report:
+    """Returns a report that also writes each evaluation's numbers as TensorBoard events.
+
+    Raises:
+        MissingExtraError: when tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except (ImportError, RuntimeError, OSError) as error:
+        raise MissingExtraError("--tensorboard", "tensorboard") from error
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def both(event: StepReport | EvaluationReport) -> None:
+        if isinstance(event, EvaluationReport):
+            for name, value in event.row.items():
+                if isinstance(value, int | float):
+                    writer.add_scalar(name, value, event.row["step"])
+            writer.flush()
+        report(event)
+
+    return both

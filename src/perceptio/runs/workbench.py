@@ -1,0 +1,111 @@
+"""All parts of a run, wired from its config."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from perceptio.data.batches import standardise
+from perceptio.data.dataset import EvaluationSamples, TrainingSamples
+from perceptio.data.image_reader import ImageReader
+from perceptio.data.limits import Limits
+from perceptio.evaluation.loading import EvaluationBatches
+from perceptio.evaluation.predictions import predict_batches, score
+from perceptio.models.perceiver import Perceiver, build_perceiver
+from perceptio.randomness import derive
+from perceptio.runs.config import RunConfig
+from perceptio.runs.data import PreparedData, choose_workers
+from perceptio.runs.folder import RunFolder
+from perceptio.runs.machine import Device
+from perceptio.tasks.classification import Task, build_task, target_matrix
+from perceptio.training.fit import effective_batch_size
+
+EVALUATION_BATCH_FACTOR = 2  # no activations are kept, so twice the training batch takes less memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """Where and on what a run runs: nothing here decides its result."""
+
+    out: Path | None = None
+    """Folder to write, new or empty. Default: the next free number under ./runs."""
+    device: Device = "auto"
+    """Auto takes a GPU if there is one."""
+    workers: int | None = None
+    """Processes that decode files. Default: one per spare core, none for arrays."""
+    tensorboard: bool = False
+    """Whether to write TensorBoard events as well."""
+    command: str = field(default_factory=lambda: shlex.join(["perceptio", *sys.argv[1:]]))
+    """What was typed, for the record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """All parts of a run, wired."""
+
+    config: RunConfig
+    prepared: PreparedData
+    task: Task
+    reader: ImageReader
+    model: Perceiver
+    accelerator: Accelerator
+    folder: RunFolder
+    workers: int
+    batch_size: int
+
+    def prepare(self, values: torch.Tensor) -> torch.Tensor:
+        """Returns uint8 values as model input."""
+        return standardise(values, self.config.image.mean, self.config.image.std)
+
+    def evaluation_batches(self, split: str) -> EvaluationBatches:
+        """Returns the batches of a split."""
+        samples = EvaluationSamples(self.prepared.survey.source, self.prepared.records(split), self.reader)
+        size = EVALUATION_BATCH_FACTOR * max(1, self.batch_size // self.config.training.num_micro_batches)
+        return EvaluationBatches(samples, batch_size=size, num_workers=self.workers)
+
+    def training_samples(self) -> TrainingSamples:
+        """Returns the augmented training samples."""
+        return TrainingSamples(
+            self.prepared.survey.source, self.prepared.records("train"), self.reader, self.config.seed
+        )
+
+    def evaluate(self, model: nn.Module, batches: EvaluationBatches, split: str) -> Mapping[str, float]:
+        """Returns loss and metrics of a model on the batches of a split."""
+        targets = self.targets(split)
+        found = predict_batches(
+            model,
+            batches,
+            task=self.task,
+            prepare=self.prepare,
+            device=self.accelerator.device,
+            targets=targets,
+        )
+        return score(found, targets, self.task)
+
+    def targets(self, split: str) -> torch.Tensor:
+        """Returns the target rows of a split."""
+        return target_matrix([record.labels for record in self.prepared.records(split)], self.prepared.classes)
+
+
+def build_workbench(
+    config: RunConfig, prepared: PreparedData, accelerator: Accelerator, folder: RunFolder, options: TrainOptions
+) -> Workbench:
+    """Returns the parts of a run; the model has its first weights, drawn from the seed."""
+    task = build_task(config.task, multi_label=prepared.survey.source.multi_label)
+    torch.manual_seed(derive(config.seed, "initial weights"))
+    return Workbench(
+        config=config,
+        prepared=prepared,
+        task=task,
+        reader=ImageReader(config.image, Limits()),
+        model=build_perceiver(config.input_config(), config.model, len(prepared.classes)),
+        accelerator=accelerator,
+        folder=folder,
+        workers=choose_workers(options.workers, prepared.survey.source),
+        batch_size=effective_batch_size(config.batch_size, len(prepared.records("train"))),
+    )

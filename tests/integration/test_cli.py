@@ -1,0 +1,434 @@
+"""The command line on generated pictures, from training to attention maps; exit codes, messages, JSON."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from perceptio import __version__
+from perceptio.cli.main import COMMANDS, HELP, main
+from perceptio.recipes.registry import RECIPES
+from perceptio.runs.serialisation import dump, to_json
+from support.configs import tiny_config
+from support.pictures import CLASSES, draw_picture, make_picture_folder
+from support.processes import disturbed, perceptio, python
+
+
+class Told(NamedTuple):
+    """What one command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as one JSON document and nothing else."""
+        return json.loads(self.out)
+
+
+Tell = Callable[..., Told]
+
+
+@pytest.fixture
+def tell(capfd: pytest.CaptureFixture[str]) -> Tell:
+    """Runs `perceptio ..` in this process."""
+
+    def tell(*arguments: str | Path) -> Told:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        captured = capfd.readouterr()
+        return Told(code, captured.out, captured.err)
+
+    return tell
+
+
+class Trained(NamedTuple):
+    data: Path
+    config: Path
+    run: Path
+    document: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run that has learned colour and shape, made by the command line in a new process."""
+    folder = tmp_path_factory.mktemp("cli")
+    data = make_picture_folder(folder / "pictures", per_class=15)
+    config = folder / "config.json"
+    config.write_text(dump(to_json(tiny_config(data, epochs=16.0))))
+    done = perceptio("train", "--config", config, "--out", folder / "run", "--json", "--tensorboard", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return Trained(data, config, folder / "run", json.loads(done.stdout))
+
+
+def test_training_leaves_what_it_promises(trained: Trained):
+    names = {path.name for path in trained.run.iterdir()}
+    assert names == {
+        "README.md", "checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "plots", "predictions.csv",
+        "report.html", "run.json", "skipped.csv", "split.csv", "tensorboard",
+    }  # fmt: skip
+    assert {path.name for path in (trained.run / "plots").iterdir()} >= {
+        "curves.png", "confusion.png", "confusion.csv", "train_samples.png", "attention_1.png",
+    }  # fmt: skip
+    assert list((trained.run / "tensorboard").iterdir())
+    assert (trained.document["run"], trained.document["ended"]) == (str(trained.run), "finished")
+    assert trained.document["test"]["accuracy"] > 0.8
+
+
+def test_the_config_repeats_the_run(trained: Trained, tell: Tell, tmp_path: Path):
+    short = tmp_path / "short.json"
+    config = json.loads((trained.run / "config.json").read_text())
+    short.write_text(json.dumps({**config, "epochs": 2.0}))
+    first = tell("train", "--config", short, "--out", tmp_path / "a", "--json", "--workers", "0")
+    again = tell("train", "--config", tmp_path / "a" / "config.json", "--out", tmp_path / "b", "--json", "--quiet")
+    assert (first.code, again.code, again.err) == (0, 0, "")
+    assert first.json["test"] == again.json["test"]
+    for name in ("model.safetensors", "predictions.csv", "split.csv", "config.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_data_alone_is_enough(trained: Trained, tell: Tell, tmp_path: Path):
+    done = tell(
+        "train", "--data", trained.data, "--epochs", "1", "--model.num-latents", "4", "--out", tmp_path / "run",
+        "--workers", "0",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    for line in ("Input     32 x 32 pixels", "Model     48 latents of 128 channels, for 45 samples", "Schedule  80 ep"):
+        assert line in done.err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["recipe"], config["epochs"], config["model"]["num_latents"]) == ("automatic", 1, 4)
+    for line in ("Test      ", "Report    ", f"Next      perceptio predict {tmp_path / 'run'} FILE .."):
+        assert line in done.out
+
+
+def test_evaluate_repeats_the_runs_own_result(trained: Trained, tell: Tell):
+    told = tell("evaluate", trained.run, "--json", "--workers", "0")
+    assert told.code == 0
+    assert told.json["metrics"] == pytest.approx(trained.document["test"], rel=1e-6)
+    assert (told.json["split"], told.json["samples"], told.json["classes"]) == ("test", 9, list(CLASSES))
+    assert np.sum(told.json["confusion"]) == 9
+    assert tell("evaluate", trained.run, "--split", "train", "--json").json["samples"] == 27
+
+
+def test_evaluate_takes_other_labelled_data_by_class_name(trained: Trained, tell: Tell, tmp_path: Path):
+    other = make_picture_folder(tmp_path / "other", per_class=5, seed=7)
+    shutil.rmtree(other / "disc")
+    told = tell("evaluate", trained.run, "--data", other, "--json")
+    assert told.json["samples"] == 10
+    assert told.json["confusion"][0] == [0, 0, 0], "no disc was there, and columns keep their classes"
+    text = tell("evaluate", trained.run, "--data", other)
+    assert "confusion (rows: true class, columns: predicted)" in text.out
+    (other / "frame").rename(other / "window")
+    refused = tell("evaluate", trained.run, "--data", other)
+    assert refused.code == 2
+    assert "has the class 'window', which the model does not know (1 such classes). It knows: disc, frame, stripes" in (
+        refused.err
+    )
+
+
+def test_predict_gives_the_probabilities_of_evaluate(trained: Trained, tell: Tell):
+    with (trained.run / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = tell("predict", trained.run, *(trained.data / row["file"] for row in rows), "--json")
+    assert told.code == 0
+    assert len(told.json) == len(rows) == 9
+    for row, answer in zip(rows, told.json, strict=True):
+        assert answer["file"] == str(trained.data / row["file"])
+        assert (answer["label"], answer["error"]) == (row["predicted"], None)
+        expected = {name: float(row[name]) for name in CLASSES}
+        assert answer["probabilities"] == pytest.approx(expected, abs=1e-6)
+        assert list(answer["probabilities"].values()) == sorted(answer["probabilities"].values(), reverse=True)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A folder of new pictures of other sizes and kinds, broken files among them."""
+    folder = tmp_path / "new"
+    folder.mkdir()
+    random = np.random.default_rng(3)
+    Image.fromarray(draw_picture("disc", random, 40)).save(folder / "a.jpg", quality=95)
+    whole = (folder / "a.jpg").read_bytes()
+    (folder / "b.jpg").write_bytes(whole[: len(whole) // 3])
+    (folder / "c.png").write_bytes(b"")
+    Image.fromarray(draw_picture("frame", random, 23)).convert("P").save(folder / "d.gif")
+    (folder / "e.png").write_text("no picture")
+    Image.fromarray(draw_picture("stripes", random, 64)).convert("L").save(folder / "f.png")
+    return folder
+
+
+def test_predict_survives_broken_files_and_labels_none_of_them(trained: Trained, tell: Tell, mixed: Path):
+    told = tell("predict", trained.run, mixed, mixed / "nowhere.png", "--json")
+    assert told.code == 3
+    assert [Path(answer["file"]).name for answer in told.json] == [
+        "a.jpg", "b.jpg", "c.png", "d.gif", "e.png", "f.png", "nowhere.png",
+    ]  # fmt: skip
+    labels = {Path(answer["file"]).name: answer["label"] for answer in told.json}
+    assert {name for name, label in labels.items() if label is not None} == {"a.jpg", "d.gif", "f.png"}
+    assert labels["a.jpg"] == "disc"
+    for answer in told.json:
+        assert (answer["probabilities"] is None) == (answer["label"] is None) == (answer["error"] is not None)
+
+
+def test_predict_as_text_has_one_line_a_file(trained: Trained, tell: Tell, mixed: Path):
+    told = tell("predict", trained.run, mixed, "--top", "2")
+    lines = told.out.splitlines()
+    assert (told.code, len(lines)) == (3, 6)
+    assert lines[0].startswith(f"{mixed / 'a.jpg'}  disc ")
+    assert lines[0].count("%") == 2
+    assert lines[2] == f"{mixed / 'c.png'}  error  empty file (0 bytes)"
+
+
+def test_predict_without_files_is_wrong_usage(trained: Trained, tell: Tell):
+    told = tell("predict", trained.run)
+    assert told.code == 2
+    assert "predict needs at least one file or folder" in told.err
+
+
+def test_the_weights_file_alone_predicts(trained: Trained, tell: Tell, mixed: Path, tmp_path: Path):
+    alone = Path(shutil.copy(trained.run / "model.safetensors", tmp_path / "moved.safetensors"))
+    assert tell("predict", alone, mixed, "--json").out == tell("predict", trained.run, mixed, "--json").out
+    told = tell("evaluate", alone)
+    assert told.code == 2
+    assert "has no split.csv beside it: say which labelled data to use with --data" in told.err
+
+
+def test_attend_draws_and_saves(trained: Trained, tell: Tell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    file = trained.data / "disc" / "00.png"
+    assert tell("attend", trained.run, file) == (0, "00-attention.png\n", "")
+    with Image.open(tmp_path / "00-attention.png") as drawn:
+        assert drawn.width > 100
+    chosen = ("attend", trained.run, file, "--latents", "0", "4", "--cross-attends", "1", "2")
+    assert tell(*chosen, "--npz", "maps.npz", "--out", "plain.png").out == "plain.png\nmaps.npz\n"
+    assert tell(*chosen, "--overlay", "--out", "over.png").code == 0
+    assert (tmp_path / "over.png").read_bytes() != (tmp_path / "plain.png").read_bytes()
+    assert tell(*chosen, "--softmax", "--npz", "soft.npz", "--out", "soft.png").code == 0
+    with np.load(tmp_path / "maps.npz") as plain, np.load(tmp_path / "soft.npz") as soft:
+        scores = plain["scores"]
+        assert scores.shape == (2, 2, 16, 16)
+        # The softmax of the scores is what --softmax gives: there is one head, so the mean over heads is no mean.
+        exponents = np.exp(scores - scores.max(axis=(2, 3), keepdims=True))
+        expected = exponents / exponents.sum(axis=(2, 3), keepdims=True)
+        np.testing.assert_allclose(soft["scores"], expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--latents", "5"), "there is no latent 5: this model has 5, counted from 0"),
+        (("--cross-attends", "3"), "there is no cross-attend 3: this model has 2, counted from 1"),
+        (("--cross-attends", "0"), "there is no cross-attend 0: this model has 2, counted from 1"),
+    ],
+)
+def test_attend_names_what_the_model_does_not_have(trained: Trained, tell: Tell, option, message: str):
+    told = tell("attend", trained.run, trained.data / "disc" / "00.png", *option)
+    assert (told.code, told.err) == (2, f"error: {message}\n")
+
+
+def test_attend_names_a_broken_file(trained: Trained, tell: Tell, mixed: Path):
+    told = tell("attend", trained.run, mixed / "c.png")
+    assert (told.code, told.err) == (3, f"error: {mixed / 'c.png'}: empty file (0 bytes)\n")
+
+
+def test_recipes_lists_all(tell: Tell):
+    assert list(tell("recipes", "--json").json) == list(RECIPES)
+    text = tell("recipes")
+    assert text.code == 0
+    assert [line.split()[0] for line in text.out.splitlines()] == list(RECIPES)
+
+
+def test_info_of_a_recipe_has_the_papers_numbers(tell: Tell):
+    document = tell("info", "imagenet", "--json").json
+    assert (document["num_tokens"], document["input_channels"]) == (50_176, 261)
+    assert document["num_parameters"] == 44_912_254
+    assert document["config"]["training"]["schedule"]["decay_epochs"] == [84.0, 102.0, 114.0]
+    text = tell("info", "imagenet").out
+    assert "224 x 224 x 3 = 50,176 inputs of 261 channels" in text
+    assert "44,912,254 parameters with 1000 classes" in text
+
+
+def test_info_of_a_run_has_its_data_and_result(trained: Trained, tell: Tell):
+    document = tell("info", trained.run, "--json").json
+    assert document["run"]["test"] == trained.document["test"]
+    assert document["num_classes"] == 3
+    assert document["run"]["num_parameters"] == document["num_parameters"]
+    assert f"accuracy {trained.document['test']['accuracy']:.4f}" in tell("info", trained.run).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("trian",), r"unknown command 'trian'. Nearest: train"),
+        (("train", "imagnet"), r"unknown recipe 'imagnet'. Nearest: imagenet"),
+        (("info", "fashon-sample"), r"unknown recipe 'fashon-sample'. Nearest: fashion-sample"),
+        (("train", "fashion-sample", "--epocs", "3"), r"--epochs"),
+        (("train", "fashion-sample", "--model.num-latent", "3"), r"--model.num-latents"),
+        (("evaluate", "nowhere"), r"no model file nowhere"),
+        (("predict", "nowhere", "a.png"), r"no model file nowhere"),
+        (("train", "--resume", "nowhere"), r"nowhere is no run folder: it has no config.json"),
+        (("train", "--config", "nowhere.json"), r"cannot read the config nowhere.json: No such file or directory"),
+        (("train",), r"--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table"),
+        (("train", "imagenet"), r"--data is missing"),
+        (("train", "imagenet", "--config", "c.json"), r"choose one of RECIPE, --config and --resume"),
+        (("train", "--resume", "r", "--out", "o"), r"--out has no effect with --resume; remove it"),
+        (("train", "fashion-sample", "--device", "tpu"), r"Expected one of ('auto', 'cpu', 'cuda')"),
+        (("train", "fashion-sample", "--batch-size", "0"), r"batch_size must be greater than 0, got 0"),
+        (("train", "fashion-sample", "--split.test", "1.5"), r"split.test must be at least 0 and below 1: got 1.5"),
+    ],
+)
+def test_wrong_usage_is_answered_with_the_way_out(tell: Tell, tmp_path: Path, monkeypatch, arguments, message: str):
+    monkeypatch.chdir(tmp_path)
+    told = tell(*arguments)
+    assert (told.code, told.out) == (2, "")
+    assert message in " ".join(told.err.replace("│", " ").split()), told.err
+    assert not list(tmp_path.iterdir()), "nothing was begun"
+
+
+def test_a_gpu_that_is_not_there_is_said(tell: Tell, tmp_path: Path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    told = tell("train", "fashion-sample", "--device", "cuda", "--out", tmp_path / "run")
+    assert told.code == 2
+    assert "--device cuda, but PyTorch finds no GPU here. Use --device cpu, or leave it away." in told.err
+
+
+def test_a_folder_in_use_is_not_written_to(trained: Trained, tell: Tell):
+    told = tell("train", "--config", trained.config, "--out", trained.run)
+    assert told.code == 2
+    assert "exists and is not an empty folder; choose another, or leave --out away" in told.err
+
+
+@pytest.mark.parametrize("broken", [4, 15])
+def test_data_that_cannot_be_used_has_exit_code_4(tell: Tell, tmp_path: Path, broken: int):
+    data = make_picture_folder(tmp_path / "pictures", per_class=5)
+    for path in sorted(data.rglob("*.png"))[:broken]:
+        path.write_bytes(path.read_bytes()[:30])
+    told = tell("train", "--data", data, "--out", tmp_path / "run")
+    assert told.code == 4
+    assert f"{broken} of 15 files in {data} cannot be used: {broken / 15:.0%}, the limit is 10%" in told.err
+    assert "first: disc/00.png" in told.err
+
+
+def test_a_class_that_is_nowhere_trained_has_exit_code_4(tell: Tell, tmp_path: Path):
+    data = tmp_path / "list"
+    make_picture_folder(data, per_class=4)
+    rows = [(path, path.parent.name, "train") for path in sorted(data.rglob("*.png"))]
+    rows = [(path, label, "test" if label == "disc" else part) for path, label, part in rows]
+    lines = [f"{path.relative_to(data)},{label},{part}" for path, label, part in rows]
+    (data / "metadata.csv").write_text("\n".join(["file,label,split", *lines]) + "\n")
+    told = tell("train", "--data", data, "--out", tmp_path / "run")
+    assert told.code == 4
+    assert "no training sample has the class 'disc' (1 such classes)" in told.err
+
+
+def test_a_table_with_several_labels_trains_a_multi_label_run(tell: Tell, tmp_path: Path):
+    random = np.random.default_rng(5)
+    lines = ["file,labels"]
+    for number in range(40):
+        left, right = random.choice(CLASSES, 2)
+        picture = np.concatenate([draw_picture(left, random), draw_picture(right, random)], axis=1)
+        Image.fromarray(picture).save(tmp_path / f"{number:02d}.png")
+        lines.append(f"{number:02d}.png,{'|'.join(sorted({str(left), str(right)}))}")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n")
+    config = tiny_config(tmp_path / "pairs.csv", epochs=2.0)
+    (tmp_path / "config.json").write_text(dump(to_json(config)))
+    run = tmp_path / "run"
+    done = tell("train", "--config", tmp_path / "config.json", "--out", run, "--json", "--workers", "0")
+    assert done.code == 0, done.err
+    assert set(done.json["test"]) == {"loss", "map"}
+    assert "mean average precision" in (run / "report.html").read_text().lower()
+    told = tell("evaluate", run, "--json")
+    assert told.json["confusion"] is None
+    assert told.json["metrics"] == pytest.approx(done.json["test"], rel=1e-6)
+    answer = tell("predict", run, tmp_path / "00.png", "--json").json[0]
+    assert set(answer["probabilities"]) == set(CLASSES)
+    assert tell("predict", run, tmp_path / "00.png").code == 0
+
+
+def test_help_is_given_for_every_command(tell: Tell):
+    told = tell("--help")
+    assert told.code == 0
+    assert told.out.startswith("perceptio: the Perceiver")
+    for name in COMMANDS:
+        assert f"  {name} " in told.out
+        for flag in ("-h", "--help"):
+            one = tell(name, flag)
+            assert (one.code, one.err) == (0, "")
+            assert one.out.startswith(f"usage: perceptio {name}")
+    assert tell().code == 2
+    assert "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 data unusable, 130" in HELP
+
+
+def test_all_fields_are_shown_with_their_meaning(tell: Tell):
+    told = tell("train", "fashion-sample", "-H")
+    assert told.code == 0
+    for text in ("--model.num-latents", "Length of the latent array", "--training.optimizer.clip-norm"):
+        assert text in told.out
+
+
+def test_version(tell: Tell):
+    assert tell("--version").out == f"perceptio {__version__}\n"
+
+
+def test_debug_shows_the_traceback(tell: Tell):
+    told = tell("--debug", "evaluate", "nowhere")
+    assert told.code == 2
+    assert "Traceback" in told.err
+
+
+HEAVY = ("torch", "tyro", "numpy", "PIL", "matplotlib", "accelerate", "jinja2", "pyarrow", "rich")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import perceptio",
+        "from perceptio.cli.main import main; main(['--help'])",
+        "from perceptio.cli.main import main; main(['train', '--help'])",
+        "from perceptio.cli.main import main; main(['predict', '-h'])",
+        "from perceptio.cli.main import main; main(['--version'])",
+        "from perceptio.cli.main import main; main(['trian'])",
+    ],
+)
+def test_help_and_import_load_nothing_heavy(code: str, tmp_path: Path):
+    probe = f"import sys; {code}; print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    done = python("-c", probe, cwd=tmp_path)
+    assert done.stderr.splitlines()[-1] == "[]", done.stderr
+
+
+def test_the_model_loads_no_decoder_plots_or_command_line(tmp_path: Path):
+    unwanted = ("PIL", "matplotlib", "tyro", "jinja2", "pyarrow", "triton", "gradio")
+    probe = f"import sys, perceptio; perceptio.Perceiver; print([name for name in {unwanted!r} if name in sys.modules])"
+    assert python("-c", probe, cwd=tmp_path).stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once(trained: Trained, tmp_path: Path):
+    """The first is sent at step 1, the second right after it: nothing more is saved."""
+    run = tmp_path / "run"
+    start = ("train", "--config", trained.config, "--out", run, "--workers", 0)
+    done = disturbed(*start, cwd=tmp_path, stop_at=2, twice=True)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.endswith("interrupted\n")
+    assert not list((run / "checkpoints").glob("step-*"))
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_stops_too(trained: Trained, tmp_path: Path):
+    run = tmp_path / "run"
+    start = ("train", "--config", trained.config, "--out", run, "--workers", 0)
+    done = disturbed(*start, cwd=tmp_path, stop_at=2, signal_name="TERM")
+    assert done.returncode == 130, done.stderr
+    assert done.stdout == f"Stopped   saved; go on with: perceptio train --resume {run}\n"
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000000002"]
+    assert (run / "report.html").exists()

@@ -1,0 +1,88 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from perceptio.cli.main import main
+from perceptio.cli.screen import ConsoleScreen, clock, main_metric_of
+from perceptio.training.fit import EvaluationReport, StepReport
+
+ROW = {
+    "epoch": 2.0, "step": 6, "train_loss": 1.25, "validation_loss": 1.5, "validation_accuracy": 0.75, "seconds": 12.0,
+}  # fmt: skip
+EVALUATION = EvaluationReport(row=ROW, is_best=True, num_steps=30, steps_per_epoch=3, seconds_left=48.0)
+STEP = StepReport(
+    step=7, num_steps=30, steps_per_epoch=3, loss=1.0, samples_per_second=100.0, seconds=13.0, seconds_left=46.0
+)
+
+
+def screen_of(*, terminal: bool, quiet: bool = False) -> tuple[ConsoleScreen, io.StringIO]:
+    screen, text = ConsoleScreen(quiet=quiet), io.StringIO()
+    screen.console = Console(
+        file=text, force_terminal=terminal, width=100, soft_wrap=True, quiet=quiet, color_system=None
+    )
+    return screen, text
+
+
+def test_a_pipe_gets_one_plain_line_an_evaluation():
+    screen, text = screen_of(terminal=False)
+    screen.fact("Data", "photos/: 3 classes [not markup]")
+    screen.work("reading files", 1, 2)
+    screen.training(STEP)
+    screen.training(EVALUATION)
+    screen.close()
+    assert text.getvalue().splitlines() == [
+        "Data      photos/: 3 classes [not markup]",
+        "epoch 2/10 train_loss 1.2500 validation_loss 1.5000 validation_accuracy 0.7500 elapsed 12 s left 48 s best",
+    ]
+
+
+def test_a_long_epoch_shows_that_it_lives():
+    screen, text = screen_of(terminal=False)
+    screen.last_plain -= 61
+    screen.training(STEP)
+    screen.training(STEP)
+    assert text.getvalue() == "step 7/30 loss 1.000 100 samples/s left 46 s\n"
+
+
+def test_a_terminal_gets_a_table_with_one_header_and_a_live_line():
+    screen, text = screen_of(terminal=True)
+    screen.work("reading files", 1, 2)
+    screen.work("reading files", 2, 2)
+    screen.training(STEP)
+    screen.training(EVALUATION)
+    screen.training(EVALUATION)
+    screen.close()
+    shown = text.getvalue()
+    assert shown.count("train loss") == 1
+    assert shown.count("75.0%") == 2
+    assert "epoch 2.3  loss 1.000" in shown
+    assert screen.live is None
+
+
+def test_quiet_shows_nothing():
+    screen, text = screen_of(terminal=True, quiet=True)
+    screen.fact("Data", "x")
+    screen.training(STEP)
+    screen.training(EVALUATION)
+    screen.close()
+    assert text.getvalue() == ""
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3_661, "1:01:01")])
+def test_clock(seconds: float, expected: str):
+    assert clock(seconds) == expected
+
+
+def test_the_main_metric_is_accuracy_or_map():
+    assert main_metric_of(ROW) == "validation_accuracy"
+    assert main_metric_of({"validation_map": 0.5, "validation_loss": 1.0}) == "validation_map"
+
+
+def test_ctrl_c_outside_of_training_is_said_and_has_its_code(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("perceptio.cli.main._dispatch", interrupt)
+    assert main(["recipes"]) == 130
+    assert capsys.readouterr().err == "\ninterrupted\n"

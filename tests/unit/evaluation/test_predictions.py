@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from perceptio.data.dataset import EvaluationSamples
+from perceptio.evaluation import loading
+from perceptio.evaluation.loading import EvaluationBatches
+from perceptio.evaluation.predictions import predict_batches, score
+from perceptio.tasks.classification import SingleLabel, target_matrix
+from support.pictures import CLASSES
+from support.samples import ArraySource, NoisyReader, make_source
+
+
+class MeanColour(nn.Module):
+    """Logits are the mean of each channel: a model whose answers are known by hand. Dropout shows the mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, inputs: torch.Tensor, extents: torch.Tensor | None = None) -> torch.Tensor:
+        """Returns (B, 3)."""
+        return self.dropout(inputs.mean(dim=(1, 2)))
+
+
+def batches(source: ArraySource, size: int = 4) -> EvaluationBatches:
+    return EvaluationBatches(EvaluationSamples(source, source.records, NoisyReader()), batch_size=size, num_workers=0)
+
+
+def predict(source: ArraySource, model: nn.Module | None = None, targets: torch.Tensor | None = None):
+    return predict_batches(
+        model or MeanColour(), batches(source), task=SingleLabel(), prepare=lambda values: values.float() / 255,
+        device=torch.device("cpu"), targets=targets,
+    )  # fmt: skip
+
+
+def test_answers_come_in_order_with_their_losses():
+    source = make_source(11)
+    targets = target_matrix([record.labels for record in source.records], CLASSES)
+    found = predict(source, targets=targets)
+    logits = np.stack([array.mean(axis=(0, 1)) / 255 for array in source.arrays.values()])
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert found.indices.tolist() == list(range(11))
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.losses, -np.log(expected[np.arange(11), targets.argmax(1).numpy()]), rtol=1e-5)
+    assert score(found, targets, SingleLabel())["loss"] == pytest.approx(found.losses.mean())
+
+
+def test_unreadable_samples_are_left_out_of_answers_and_scores():
+    source = make_source(11, broken=(0, 1, 2, 3, 6))  # a whole batch and one of the next
+    targets = target_matrix([record.labels for record in source.records], CLASSES)
+    found = predict(source, targets=targets)
+    assert found.indices.tolist() == [4, 5, 7, 8, 9, 10]
+    assert [failure.name for failure in found.failures] == ["0", "1", "2", "3", "6"]
+    answers = found.probabilities.argmax(axis=1)
+    right = np.mean(answers == targets.argmax(dim=1).numpy()[found.indices])
+    assert score(found, targets, SingleLabel())["accuracy"] == right
+
+
+def test_without_targets_there_are_no_losses():
+    assert predict(make_source(3)).losses.shape == (0,)
+
+
+def test_dropout_is_off_and_the_mode_comes_back():
+    model = MeanColour().train()
+    first, second = predict(make_source(5), model), predict(make_source(5), model)
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+    assert model.training
+
+
+def test_nothing_readable_is_an_error_with_the_first_reason():
+    with pytest.raises(ValueError, match=r"none of the 3 samples could be read, the first because it is broken on"):
+        predict(make_source(3, broken=(0, 1, 2)))
+    with pytest.raises(ValueError, match=r"none of the 0 samples could be read$"):
+        predict(make_source(0))
+
+
+def test_a_small_set_is_decoded_once(monkeypatch):
+    reads = []
+    monkeypatch.setattr(ArraySource, "load", lambda self, record: reads.append(record) or self.arrays[record.name])
+    kept = batches(make_source(5))
+    first, second = list(kept), list(kept)
+    assert len(reads) == 5
+    assert all(torch.equal(a.values, b.values) for a, b in zip(first, second, strict=True))
+
+
+def test_a_large_set_is_decoded_each_time(monkeypatch):
+    reads = []
+    monkeypatch.setattr(ArraySource, "load", lambda self, record: reads.append(record) or self.arrays[record.name])
+    monkeypatch.setattr(loading, "KEPT_BYTES", 3 * 16 * 16 * 3)
+    kept = batches(make_source(5), size=2)
+    assert [batch.indices.tolist() for batch in kept] == [batch.indices.tolist() for batch in kept]
+    assert len(reads) == 10

@@ -1,0 +1,109 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perceptio.data.splits import SplitConfig
+from perceptio.errors import DataError, UsageError
+from perceptio.runs.config import SourceConfig
+from perceptio.runs.data import choose_workers, prepare_data, survey_data, write_data_files
+from perceptio.runs.folder import RunFolder
+from support.configs import tiny_config
+from support.pictures import CLASSES, make_picture_folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return make_picture_folder(tmp_path / "pictures", per_class=10)
+
+
+def survey(path: Path, **fields):
+    return survey_data(str(path), SourceConfig(**fields))
+
+
+def test_a_survey_finds_files_sizes_copies_and_broken_ones(pictures: Path):
+    (pictures / "disc" / "copy.png").write_bytes((pictures / "disc" / "03.png").read_bytes())
+    (pictures / "frame" / "bad.png").write_bytes(b"")
+    seen = []
+    found = survey_data(str(pictures), SourceConfig(), progress=lambda done, total: seen.append((done, total)))
+    assert len(found.usable) == 31
+    assert [(entry.name, entry.reason) for entry in found.skipped] == [("frame/bad.png", "empty file (0 bytes)")]
+    assert found.copies == (("disc/03.png", "disc/copy.png"),)
+    assert set(found.shapes.values()) == {(16, 16)}
+    assert seen[-1] == (32, 32)
+
+
+def test_the_fingerprint_follows_names_labels_and_skipped_files(pictures: Path):
+    first = survey(pictures).fingerprint
+    assert survey(pictures).fingerprint == first
+    (pictures / "disc" / "00.png").rename(pictures / "disc" / "zz.png")
+    renamed = survey(pictures).fingerprint
+    (pictures / "disc" / "zz.png").rename(pictures / "frame" / "zz.png")
+    moved = survey(pictures).fingerprint
+    (pictures / "frame" / "zz.png").write_bytes(b"")
+    broken = survey(pictures).fingerprint
+    assert len({first, renamed, moved, broken}) == 4
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_too_many_broken_files_stop_the_run_with_examples(pictures: Path, share: float):
+    for name in ("00", "01", "02", "03", "04", "05", "06"):
+        (pictures / "disc" / f"{name}.png").write_bytes(b"")
+    message = rf"7 of 30 files in .*pictures cannot be used: 23%, the limit is {share:.0%} \(--source.max-skipped\)\n"
+    with pytest.raises(DataError, match=message + r" +7 x empty file \(0 bytes\)\n +first: disc/00.png"):
+        survey(pictures, max_skipped=share)
+    assert len(survey(pictures, max_skipped=0.25).usable) == 23
+
+
+def test_a_header_check_reads_no_pixels_a_full_one_does(pictures: Path):
+    path = pictures / "disc" / "00.png"
+    path.write_bytes(path.read_bytes()[:-40])
+    assert len(survey(pictures, check="header").usable) == 30
+    assert len(survey(pictures, check="full").usable) == len(survey(pictures).usable) == 29
+
+
+def test_without_data_the_way_out_is_said():
+    with pytest.raises(UsageError, match=r"--data is missing: a folder with one sub-folder a class, or a CSV, JSON"):
+        survey_data(None, SourceConfig())
+
+
+def test_the_embedded_sample_needs_none():
+    found = survey_data(None, SourceConfig(format="sample"))
+    assert (found.data, len(found.usable)) == ("embedded sample", 14_000)
+
+
+def test_a_given_validation_split_may_be_the_test(tmp_path: Path):
+    for part, count in (("train", 8), ("val", 3)):
+        make_picture_folder(tmp_path / part, per_class=count, seed=count)
+    config = replace(tiny_config(tmp_path), source=SourceConfig(validation_is_test=True))
+    prepared = prepare_data(survey(tmp_path, validation_is_test=True), config)
+    assert {record.name.split("/")[0] for record in prepared.records("test")} == {"val"}
+    assert {record.name.split("/")[0] for record in prepared.records("validation")} == {"train"}
+
+
+def test_splits_hold_every_sample_once_and_are_counted(pictures: Path):
+    prepared = prepare_data(survey(pictures), tiny_config(pictures))
+    names = [record.name for split in ("train", "validation", "test") for record in prepared.records(split)]
+    assert sorted(names) == sorted(record.name for record in prepared.survey.usable)
+    assert prepared.counts()["train"] == dict.fromkeys(CLASSES, 6)
+    assert prepared.leaks == ()
+
+
+def test_an_empty_split_is_refused(pictures: Path):
+    config = replace(tiny_config(pictures), split=SplitConfig(validation=0.0, test=0.2))
+    with pytest.raises(DataError, match=r"the validation split of .* is empty: 30 samples, --split.validation 0.0"):
+        prepare_data(survey(pictures), config)
+
+
+def test_split_and_skipped_files_are_written(pictures: Path, tmp_path: Path):
+    (pictures / "frame" / "bad.png").write_bytes(b"")
+    folder = RunFolder(tmp_path)
+    write_data_files(folder, prepare_data(survey(pictures), tiny_config(pictures)))
+    assert folder.skipped.read_text().splitlines() == ["file,reason", "frame/bad.png,empty file (0 bytes)"]
+    assert len(folder.split.read_text().splitlines()) == 31
+
+
+def test_workers_are_as_asked_or_by_what_there_is_to_decode(pictures: Path):
+    files, arrays = survey(pictures).source, survey_data(None, SourceConfig(format="sample")).source
+    assert (choose_workers(3, files), choose_workers(0, files), choose_workers(None, arrays)) == (3, 0, 0)
+    assert 1 <= choose_workers(None, files) <= 8

@@ -1,0 +1,71 @@
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from perceptio.errors import UsageError
+from perceptio.runs.interruption import stop_on_signals
+from perceptio.runs.machine import (
+    describe_differences,
+    describe_machine,
+    exactness_facts,
+    git_revision,
+    make_accelerator,
+    package_versions,
+    peak_memory_bytes,
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_the_second_ends(number: signal.Signals):
+    before = signal.getsignal(number)
+    with stop_on_signals() as should_stop:
+        assert not should_stop()
+        os.kill(os.getpid(), number)
+        assert should_stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_outside_the_main_thread_signals_stay_as_they_are():
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with stop_on_signals() as should_stop:
+            seen.append((should_stop(), signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]
+
+
+def test_one_process_may_change_its_precision():
+    assert make_accelerator("cpu", "bf16").mixed_precision == "bf16"
+    assert make_accelerator("cpu", "auto").mixed_precision == "no"
+    assert make_accelerator("cpu", "fp32").mixed_precision == "no"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(UsageError, match=r"--device cuda, but PyTorch finds no GPU here. Use --device cpu, or"):
+        make_accelerator("cuda", "auto")
+
+
+def test_what_changed_is_named_and_nothing_else():
+    facts = exactness_facts("abc", make_accelerator("cpu", "fp32"))
+    assert facts.keys() == {"data", "versions", "threads", "cpu_capability", "device", "num_processes"}
+    assert describe_differences(facts, dict(facts)) == []
+    assert describe_differences({**facts, "threads": 2}, {**facts, "threads": 4}) == ["threads 2 -> 4"]
+    assert describe_differences({}, {"device": "cpu"}) == ["device None -> cpu"]
+
+
+def test_machine_and_versions_are_recorded():
+    assert package_versions()["torch"] == torch.__version__
+    assert package_versions().keys() == {"perceptio", "python", "torch", "numpy", "pillow", "accelerate"}
+    assert "CPU cores" in describe_machine(torch.device("cpu"))
+    assert peak_memory_bytes(torch.device("cpu")) > 50 * 2**20
+    assert git_revision() is None or len(git_revision()) >= 7

@@ -1,0 +1,122 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from perceptio.errors import UsageError
+from perceptio.models.perceiver import build_perceiver
+from perceptio.runs.model_file import ModelFacts, find_model_file, read_model, write_model
+from perceptio.runs.serialisation import to_json
+from support.configs import tiny_config
+from support.pictures import CLASSES
+
+FACTS = ModelFacts(config=tiny_config(), classes=CLASSES, task="single_label")
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(7)
+    model = build_perceiver(FACTS.config.input_config(), FACTS.config.model, len(CLASSES))
+    nn.init.normal_(model.head.logits.weight)
+    return model
+
+
+@pytest.fixture
+def file(tmp_path: Path, model: nn.Module) -> Path:
+    write_model(tmp_path / "model.safetensors", model, FACTS)
+    return tmp_path / "model.safetensors"
+
+
+def header(facts: ModelFacts = FACTS, **changes) -> dict[str, str]:
+    content = {"format": 1, "config": to_json(facts.config), "classes": facts.classes, "task": facts.task}
+    return {"perceptio": json.dumps({**content, **changes})}
+
+
+def test_weights_config_and_classes_come_back(file: Path, model: nn.Module):
+    found, facts = read_model(file)
+    assert facts == FACTS
+    inputs = torch.rand(2, 16, 16, 3)
+    assert torch.equal(found(inputs), model(inputs))
+
+
+def test_the_same_model_gives_the_same_bytes(file: Path, model: nn.Module, tmp_path: Path):
+    write_model(tmp_path / "again.safetensors", model, FACTS)
+    assert file.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+
+
+def test_writing_over_a_file_leaves_no_other(file: Path, model: nn.Module):
+    write_model(file, model, FACTS)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_reading_moves_no_global_generator(file: Path):
+    state = torch.get_rng_state()
+    read_model(file)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors", b"\xff" * 64])
+def test_damaged_files_are_refused(tmp_path: Path, content: bytes):
+    (tmp_path / "m").write_bytes(content)
+    with pytest.raises(UsageError, match=r"m is damaged or no safetensors file: "):
+        read_model(tmp_path / "m")
+
+
+def test_a_truncated_file_is_refused(file: Path):
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(UsageError, match=r"is damaged or no safetensors file: "):
+        read_model(file)
+
+
+def test_another_projects_file_is_refused(tmp_path: Path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "m", metadata={"format": "pt"})
+    with pytest.raises(UsageError, match=r"is no Perceptio model: its header has no entry 'perceptio'"):
+        read_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, r"has format 2, this version reads 1"),
+        ({"config": {"recipe": "x"}}, r"the field epochs is missing"),
+        ({"classes": ["a", "b"]}, r"head.logits.weight must have shape \(2, 24\), got \(3, 24\)"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, model: nn.Module, changes, message: str):
+    save_file(model.state_dict(), tmp_path / "m", metadata=header(**changes))
+    with pytest.raises(UsageError, match=message):
+        read_model(tmp_path / "m")
+
+
+def test_missing_and_unknown_tensors_are_named(tmp_path: Path, model: nn.Module):
+    tensors = model.state_dict()
+    save_file({name: tensor for name, tensor in tensors.items() if name != "latents"}, tmp_path / "a", header())
+    with pytest.raises(UsageError, match=r"a lacks the tensor latents"):
+        read_model(tmp_path / "a")
+    save_file({**tensors, "latent": torch.zeros(2)}, tmp_path / "b", header())
+    with pytest.raises(UsageError, match=r"b holds an unknown tensor latent. Nearest: latents"):
+        read_model(tmp_path / "b")
+
+
+def test_a_missing_file_is_said(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"no model file .*none"):
+        read_model(tmp_path / "none")
+
+
+def test_a_run_folder_stands_for_its_model(file: Path, tmp_path: Path):
+    assert find_model_file(tmp_path) == file
+    assert find_model_file(file) == file
+    with pytest.raises(UsageError, match=r"no model file .*none\.$"):
+        find_model_file(tmp_path / "nowhere" / "none")
+    (tmp_path / "young").mkdir()
+    with pytest.raises(UsageError, match=r"no model file .*model.safetensors. Training writes it after the first"):
+        find_model_file(tmp_path / "young")
+
+
+def test_the_task_is_kept(tmp_path: Path, model: nn.Module):
+    write_model(tmp_path / "m", model, replace(FACTS, task="multi_label"))
+    assert read_model(tmp_path / "m")[1].task == "multi_label"

@@ -1,0 +1,106 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from perceptio.tasks.classification import MultiLabel, SingleLabel, TaskConfig, build_task, target_matrix
+
+LOGITS = torch.tensor([[1.0, -2.0, 0.5, 0.0, 3.0], [0.0, 0.0, 4.0, -1.0, 1.0]])
+ONE_HOT = torch.eye(5)[[4, 1]]
+
+
+def log_softmax(logits: torch.Tensor) -> list[list[float]]:
+    rows = logits.tolist()
+    return [[value - math.log(sum(math.exp(other) for other in row)) for value in row] for row in rows]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_cross_entropy_with_smoothing_by_loops(smoothing: float):
+    expected = 0.0
+    for row, (logs, target) in enumerate(zip(log_softmax(LOGITS), ONE_HOT.tolist(), strict=True)):
+        for column, log in enumerate(logs):
+            expected -= ((1 - smoothing) * target[column] + smoothing / 5) * log / 2
+        assert row < 2
+    assert_close(SingleLabel(smoothing).loss(LOGITS, ONE_HOT), torch.tensor(expected))
+
+
+def test_evaluation_has_no_smoothing_and_one_loss_a_sample():
+    expected = [-log_softmax(LOGITS)[0][4], -log_softmax(LOGITS)[1][1]]
+    assert_close(SingleLabel(0.3).evaluation_loss(LOGITS, ONE_HOT), torch.tensor(expected))
+
+
+def test_soft_targets_are_taken_as_they_are():
+    soft = torch.tensor([[0.25, 0.75, 0.0, 0.0, 0.0]])
+    logs = log_softmax(LOGITS[:1])[0]
+    assert_close(SingleLabel().loss(LOGITS[:1], soft), torch.tensor(-0.25 * logs[0] - 0.75 * logs[1]))
+
+
+def test_single_label_probabilities_and_metrics():
+    task = SingleLabel()
+    assert_close(task.probabilities(LOGITS).sum(dim=1), torch.ones(2))
+    found = task.metrics(task.probabilities(LOGITS).numpy(), ONE_HOT.numpy())
+    assert found == {"accuracy": 0.5, "balanced_accuracy": 0.5}
+    assert task.main_metric in found
+
+
+def test_more_than_five_classes_have_a_top_five():
+    probabilities = np.array([[0.3, 0.2, 0.15, 0.14, 0.11, 0.1]] * 2)
+    found = SingleLabel().metrics(probabilities, np.eye(6)[[4, 5]])
+    assert (found["accuracy"], found["top5_accuracy"]) == (0.0, 0.5)
+
+
+def test_binary_cross_entropy_by_loops():
+    targets = torch.tensor([[1.0, 0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]])
+    losses = [
+        [-math.log(1 / (1 + math.exp(-value if target else value))) for value, target in zip(row, wanted, strict=True)]
+        for row, wanted in zip(LOGITS.tolist(), targets.tolist(), strict=True)
+    ]
+    task = MultiLabel()
+    assert_close(task.evaluation_loss(LOGITS, targets), torch.tensor([sum(row) / 5 for row in losses]))
+    assert_close(task.loss(LOGITS, targets), torch.tensor(sum(map(sum, losses)) / 10))
+    assert_close(task.probabilities(LOGITS), 1 / (1 + torch.exp(-LOGITS)))
+
+
+def test_multi_label_metric_is_map():
+    probabilities = np.array([[0.9, 0.2], [0.1, 0.8], [0.5, 0.4]])
+    targets = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    assert MultiLabel().metrics(probabilities, targets) == {"map": 1.0}
+    assert MultiLabel.main_metric == "map"
+
+
+@pytest.mark.parametrize(
+    ("kind", "multi_label", "expected"),
+    [
+        ("auto", False, SingleLabel),
+        ("auto", True, MultiLabel),
+        ("single_label", False, SingleLabel),
+        ("multi_label", False, MultiLabel),
+        ("multi_label", True, MultiLabel),
+    ],
+)
+def test_the_labels_choose_the_task(kind, multi_label: bool, expected: type):
+    assert type(build_task(TaskConfig(kind=kind), multi_label=multi_label)) is expected
+
+
+def test_smoothing_reaches_the_task():
+    task = build_task(TaskConfig(label_smoothing=0.2), multi_label=False)
+    assert isinstance(task, SingleLabel)
+    assert task.label_smoothing == 0.2
+
+
+def test_what_does_not_fit_together_is_refused():
+    with pytest.raises(ValueError, match=r"kind='single_label' needs one label a sample, but some have none or"):
+        build_task(TaskConfig(kind="single_label"), multi_label=True)
+    with pytest.raises(ValueError, match=r"task.label_smoothing has no effect with several labels a sample; remove it"):
+        build_task(TaskConfig(label_smoothing=0.1), multi_label=True)
+    with pytest.raises(ValueError, match=r"label_smoothing has no effect with kind='multi_label'; remove it"):
+        TaskConfig(kind="multi_label", label_smoothing=0.1)
+    with pytest.raises(ValueError, match=r"label_smoothing must lie in \[0, 1\), got 1.0"):
+        TaskConfig(label_smoothing=1.0)
+
+
+def test_target_matrix_has_a_one_for_each_label():
+    found = target_matrix([("b",), (), ("c", "a")], ("a", "b", "c"))
+    assert found.tolist() == [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]]
