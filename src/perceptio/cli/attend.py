@@ -12,7 +12,7 @@ Draws what latents attend to in a file (paper Fig. 3): one row for each cross-at
   FILE                  an image
   --out PNG             where to write (FILE's name with -attention.png, here)
   --npz FILE            write the numbers as well
-  --latents I ..        which latents, from 0 (the eight with the sharpest maps)
+  --latents I ..        which latents, from 0 (the eight whose maps say most about the file)
   --cross-attends I ..  which cross-attends, from 1 (the first, the second and the last)
   --overlay             maps over the image instead of beside it
   --softmax             attention weights instead of scores; the paper shows scores, weights are very sparse

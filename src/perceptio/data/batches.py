@@ -80,7 +80,8 @@ def _begin_worker(number: int) -> None:
     """Lets a worker outlive Ctrl-C, which a terminal sends to all processes, and never the main process.
 
     Ctrl-C asks the main process to finish its step, for which it may still need batches. And after a kill -9 torch's
-    own watch would fail: it looks at the worker's parent, which with forkserver is the server, kept alive by its workers.
+    own watch would fail: it looks at the worker's parent, which with forkserver is the server, and that lives as long
+    as its workers do.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_main_process, daemon=True).start()

@@ -49,23 +49,30 @@ def cross_attend_maps(
     return _undo_permutation(stacked, model).reshape(len(cross_attends), len(latents), *token_axes)
 
 
-def liveliest_latents(model: Perceiver, inputs: Float[Tensor, "1 *axes channels"], count: int) -> list[int]:
-    """Returns the latents whose maps of the first cross-attend are sharpest, without near copies of one another.
+def most_telling_latents(model: Perceiver, inputs: Float[Tensor, "1 *axes channels"], count: int) -> list[int]:
+    """Returns the latents whose maps of the first cross-attend say most about this input, without near copies.
 
-    Latents are taken in the order of their scores' standard deviation over the input; one whose map correlates above
-    0.95 with a map already taken is passed over while others are left.
+    A map is made of position and content. Latents are ranked by the share of content: how much their map changes,
+    beside its own spread, when every place gets the input's mean value. A map that correlates above 0.95 with one
+    already taken is passed over while others are left.
     """
     everyone = range(model.config.num_latents)
-    maps = cross_attend_maps(model, inputs, latents=everyone, cross_attends=[0])[0].reshape(len(everyone), -1)
-    spread = maps.std(axis=1)
-    centred = (maps - maps.mean(axis=1, keepdims=True)) / np.maximum(spread[:, None], 1e-12)
-    ranked = list(np.argsort(-spread, kind="stable"))
+    places = tuple(range(1, inputs.ndim - 1))
+    empty = inputs.mean(dim=places, keepdim=True).expand_as(inputs)
+    maps, empty_maps = (
+        cross_attend_maps(model, shown, latents=everyone, cross_attends=[0])[0].reshape(len(everyone), -1)
+        for shown in (inputs, empty)
+    )
+    spread = np.maximum(maps.std(axis=1), 1e-12)
+    content_share = (maps - empty_maps).std(axis=1) / spread
+    centred = (maps - maps.mean(axis=1, keepdims=True)) / spread[:, None]
+    ranked = [int(latent) for latent in np.argsort(-content_share, kind="stable")]
     taken: list[int] = []
     for latent in ranked:
         likeness = [abs(float((centred[latent] * centred[other]).mean())) for other in taken]
         if max(likeness, default=0.0) < 0.95:
-            taken.append(int(latent))
-    taken += [int(latent) for latent in ranked if int(latent) not in taken]
+            taken.append(latent)
+    taken += [latent for latent in ranked if latent not in taken]
     return taken[:count]
 
 

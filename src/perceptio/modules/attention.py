@@ -77,9 +77,7 @@ class CrossAttention(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_head_widths(
-            "num_cross_attend_heads", num_heads, {"qk_channels": qk_channels, "v_channels": v_channels}
-        )
+        check_head_widths("num_cross_attend_heads", num_heads, {"qk_channels": qk_channels, "v_channels": v_channels})
         self.num_heads = num_heads
         self.dropout = dropout
         self.query_norm = nn.LayerNorm(latent_channels)

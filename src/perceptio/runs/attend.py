@@ -11,7 +11,7 @@ from perceptio.data.batches import standardise
 from perceptio.data.image_config import ImageConfig
 from perceptio.data.image_reader import ImageReader
 from perceptio.data.limits import Limits
-from perceptio.evaluation.attention_maps import cross_attend_maps, liveliest_latents
+from perceptio.evaluation.attention_maps import cross_attend_maps, most_telling_latents
 from perceptio.models.perceiver import Perceiver
 from perceptio.reporting.attention import AttentionMaps, draw_attention, save_attention_npz
 from perceptio.runs.model_file import find_model_file, read_model
@@ -47,7 +47,7 @@ def attend_file(
     """Returns what chosen latents of a run's model attend to in a file.
 
     Args:
-        latents: which latents, from 0; empty: the eight with the sharpest maps.
+        latents: which latents, from 0; empty: the eight whose maps say most about the file.
         cross_attends: which cross-attends, from 1; empty: the first, the second and the last.
         softmax: attention weights instead of scores.
 
@@ -89,6 +89,6 @@ def attention_of(
     inputs = standardise(torch.from_numpy(view)[None].to(device), config.mean, config.std)
     last = model.config.num_cross_attends - 1
     steps = list(cross_attends) or sorted({0, min(1, last), last})
-    chosen = list(latents) or liveliest_latents(model, inputs, SHOWN_LATENTS)
+    chosen = list(latents) or most_telling_latents(model, inputs, SHOWN_LATENTS)
     scores = cross_attend_maps(model, inputs, latents=chosen, cross_attends=steps, softmax=softmax)
     return AttentionMaps(scores=scores, steps=tuple(step + 1 for step in steps), latents=tuple(chosen), softmax=softmax)

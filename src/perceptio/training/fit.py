@@ -273,7 +273,7 @@ class _Loop:
         key = (found[job.task.main_metric], -found["loss"])
         is_best = not any(math.isnan(part) for part in key) and (state.best_key is None or key > state.best_key)
         row = {
-            "epoch": state.step / job.steps_per_epoch,
+            "epoch": _epoch_of(state.step, job.steps_per_epoch),
             "step": state.step,
             "train_loss": state.window_loss_sum / state.window_steps,
             **{f"validation_{name}": value for name, value in found.items()},
@@ -309,6 +309,11 @@ class _Loop:
         if patience is None or best is None:
             return False
         return self.state.step - best >= patience * self.job.steps_per_epoch
+
+
+def _epoch_of(step: int, steps_per_epoch: int) -> int | float:
+    epoch = step / steps_per_epoch
+    return int(epoch) if epoch.is_integer() else round(epoch, 3)
 
 
 def effective_batch_size(batch_size: int, num_samples: int) -> int:

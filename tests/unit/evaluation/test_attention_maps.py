@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from perceptio.evaluation.attention_maps import cross_attend_maps, liveliest_latents
+from perceptio.evaluation.attention_maps import cross_attend_maps, most_telling_latents
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from support.configs import TINY_MODEL
@@ -86,15 +86,18 @@ def test_what_the_model_does_not_have_is_refused(inputs, latents, steps, message
         cross_attend_maps(make(), inputs, latents=latents, cross_attends=steps)
 
 
-def test_the_liveliest_latents_vary_most_and_copies_come_last(inputs):
+def test_the_most_telling_latents_change_most_with_the_picture_and_copies_come_last(inputs):
     model = make()
     with torch.no_grad():
         model.latents[3] = model.latents[1]
-    maps = cross_attend_maps(model, inputs, latents=range(5), cross_attends=[0])[0].reshape(5, -1)
-    ranked = liveliest_latents(model, inputs, 5)
+    maps, empty_maps = (
+        cross_attend_maps(model, shown, latents=range(5), cross_attends=[0])[0].reshape(5, -1)
+        for shown in (inputs, inputs.mean(dim=(1, 2), keepdim=True).expand_as(inputs))
+    )
+    ranked = most_telling_latents(model, inputs, 5)
     assert sorted(ranked) == list(range(5))
-    assert ranked[0] == int(np.argmax(maps.std(axis=1)))
+    assert ranked[0] == int(np.argmax((maps - empty_maps).std(axis=1) / maps.std(axis=1)))
     likeness = np.abs(np.corrcoef(maps)) > 0.95
     assert np.flatnonzero(np.triu(likeness, 1)).tolist() == [1 * 5 + 3], "here latents 1 and 3 alone are copies"
     assert ranked[-1] in (1, 3), "the second of the two stands behind all that differ"
-    assert liveliest_latents(model, inputs, 2) == ranked[:2]
+    assert most_telling_latents(model, inputs, 2) == ranked[:2]

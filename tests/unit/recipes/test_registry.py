@@ -48,7 +48,7 @@ def test_fashion_mnist_holds_out_a_twelfth_of_the_official_training_pictures():
     config = find_recipe("fashion-mnist")
     assert config.source.format == "idx"
     assert round(60_000 * config.split.validation) == 5_000
-    assert config.input_config().num_tokens == 28 * 28
+    assert (config.image.size, config.image.channels) == ((28, 28), 1)
 
 
 @pytest.mark.parametrize("name", ["fashion-sample", "imagenet-learned"])

@@ -42,7 +42,9 @@ def test_the_fingerprint_follows_names_labels_and_skipped_files(pictures: Path):
     moved = survey(pictures).fingerprint
     (pictures / "frame" / "zz.png").write_bytes(b"")
     broken = survey(pictures).fingerprint
-    assert len({first, renamed, moved, broken}) == 4
+    (pictures / "frame" / "zz.png").unlink()
+    gone = survey(pictures).fingerprint
+    assert len({first, renamed, moved, broken, gone}) == 5
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2])
