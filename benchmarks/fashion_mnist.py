@@ -28,7 +28,7 @@ from perceptio.runs.machine import describe_machine, package_versions
 from perceptio.runs.train import resume_run, train_run
 from perceptio.runs.workbench import TrainOptions
 
-BASELINE_EPOCHS = {"linear": 15, "cnn": 10}
+BASELINE_EPOCHS = {"linear": 10, "cnn": 5}
 MEAN, STD = 0.286, 0.353
 
 

@@ -21,7 +21,7 @@ import perceptio.data.order as order
 import perceptio.training.checkpoint as checkpoint
 import perceptio.training.fit as fit
 from perceptio.cli.main import main
-from perceptio.training.fit import StepReport
+from perceptio.training.job import StepReport
 
 
 def act_at_step(step: int, act: Callable[[], None]) -> None:

@@ -1,6 +1,6 @@
 """Training jobs without files, to call `fit` in the test's own process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from perceptio.runs.machine import make_accelerator
 from perceptio.tasks.classification import SingleLabel, target_matrix
 from perceptio.training.checkpoint import Checkpoint, LoopState
 from perceptio.training.config import TrainingConfig
-from perceptio.training.fit import EvaluationReport, FitResult, Job, StepReport, fit
+from perceptio.training.fit import fit
+from perceptio.training.job import EvaluationReport, Event, FitResult, Job, Report, SaveFailure, StepReport
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.schedule import ScheduleConfig
@@ -97,10 +98,12 @@ class Recorder:
     def __init__(self) -> None:
         self.steps: list[StepReport] = []
         self.evaluations: list[EvaluationReport] = []
+        self.save_failures: list[SaveFailure] = []
 
-    def __call__(self, report: StepReport | EvaluationReport) -> None:
+    def __call__(self, report: Event) -> None:
         """Takes a report."""
-        (self.steps if isinstance(report, StepReport) else self.evaluations).append(report)
+        kinds = {StepReport: self.steps, EvaluationReport: self.evaluations, SaveFailure: self.save_failures}
+        kinds[type(report)].append(report)
 
     @property
     def losses(self) -> list[float]:
@@ -112,7 +115,7 @@ def run_job(
     job: Job,
     *,
     resume: Checkpoint | None = None,
-    report: Callable[[StepReport | EvaluationReport], None] | None = None,
+    report: Report | None = None,
     stop_after: int | None = None,
 ) -> FitResult:
     """Runs a job on the CPU; `stop_after` asks it to stop when so many steps of this call are done."""

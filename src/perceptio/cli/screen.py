@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from perceptio.training.fit import EvaluationReport, StepReport
+from perceptio.training.job import EvaluationReport, Event, SaveFailure
 
 PLAIN_SECONDS = 60.0
 
@@ -37,10 +37,12 @@ class ConsoleScreen:
         if done >= total:
             self._stop_live()
 
-    def training(self, report: StepReport | EvaluationReport) -> None:
+    def training(self, report: Event) -> None:
         """Moves the live line, or prints the row of an evaluation."""
         if isinstance(report, EvaluationReport):
             self._row(report)
+        elif isinstance(report, SaveFailure):
+            self.console.print(f"warning: no checkpoint at step {report.step}: {report.reason}", markup=False)
         elif self.console.is_terminal:
             live, task = self._ensure_live("training", report.num_steps)
             epoch = report.step / report.steps_per_epoch

@@ -1,4 +1,4 @@
-"""Mixup and cutmix: each sample of a batch is mixed with a partner from the same global batch."""
+"""Mixup and cutmix: each sample is mixed with a partner from the same batch, or the part of it that runs at once."""
 
 from dataclasses import dataclass
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from perceptio.data.batches import Batch
 from perceptio.data.records import Skipped
+from perceptio.errors import DataError
 from perceptio.tasks.classification import Task
 
 Prepare = Callable[[Tensor], Tensor]
@@ -44,7 +45,7 @@ def predict_batches(
     """Runs the model in evaluation mode over batches; `targets` has one row per record.
 
     Raises:
-        ValueError: when no sample could be read.
+        DataError: when no sample could be read.
     """
     indices, probabilities, losses = [], [], []
     failures: list[Skipped] = []
@@ -63,8 +64,8 @@ def predict_batches(
                 losses.append(task.evaluation_loss(logits, targets[batch.indices].to(device)).cpu())
     model.train(was_training)
     if not indices:
-        reason = f", the first because it is {failures[0].reason}" if failures else ""
-        raise ValueError(f"none of the {len(failures)} samples could be read{reason}")
+        reason = f"; {failures[0].name}: {failures[0].reason}" if failures else ""
+        raise DataError(f"none of the {len(failures)} samples could be read{reason}")
     return Predictions(
         indices=torch.cat(indices).numpy(),
         probabilities=torch.cat(probabilities).double().numpy(),

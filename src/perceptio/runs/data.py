@@ -164,6 +164,12 @@ def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
         writer.writerows((entry.name, entry.reason) for entry in skipped)
 
 
+def read_skipped(path: Path) -> list[Skipped]:
+    """Reads what `write_skipped` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Skipped(name=row["file"], reason=row["reason"]) for row in csv.DictReader(file)]
+
+
 def choose_workers(asked: int | None, source: Source) -> int:
     """Returns the number of loader workers: as asked, or one per spare core for files and none for arrays."""
     if asked is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from perceptio.data.batches import standardise
 from perceptio.data.image_reader import ImageReader
-from perceptio.data.records import Record, Skipped
+from perceptio.data.records import Record
 from perceptio.errors import FileError
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.evaluation.predictions import Predictions, predict_batches, score
@@ -34,7 +34,7 @@ from perceptio.reporting.model_card import write_model_card
 from perceptio.reporting.report import write_report
 from perceptio.reporting.samples import draw_sample_grid
 from perceptio.runs.attend import attention_of
-from perceptio.runs.data import PreparedData
+from perceptio.runs.data import PreparedData, read_skipped
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.model_file import read_model
 from perceptio.runs.screen import Screen
@@ -203,7 +203,7 @@ def _opening_content(
 ) -> ReportContent:
     facts, config = folder.read_facts(), folder.read_config()
     rates = [row["samples_per_second"] for row in history]
-    skipped = _read_skipped(folder.skipped)
+    skipped = read_skipped(folder.skipped)
     samples = folder.plots / "train_samples.png"
     ended = {
         "finished": (),
@@ -315,8 +315,3 @@ def _draw_attention(
         draw_attention(view, maps, path, overlay=False, title=f"{record.name}: {labels}")
         pictures.append(Picture(path=path, caption=f"What latents attend to in {record.name} ({labels})."))
     return tuple(pictures)
-
-
-def _read_skipped(path: Path) -> list[Skipped]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Skipped(name=row["file"], reason=row["reason"]) for row in csv.DictReader(file)]

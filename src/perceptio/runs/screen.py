@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from perceptio.training.fit import EvaluationReport, StepReport
+from perceptio.training.job import Event
 
 
 @runtime_checkable
@@ -15,7 +15,7 @@ class Screen(Protocol):
     def work(self, what: str, done: int, total: int) -> None:
         """Shows how far a piece of work is."""
 
-    def training(self, report: StepReport | EvaluationReport) -> None:
+    def training(self, report: Event) -> None:
         """Shows progress of training."""
 
 
@@ -28,5 +28,5 @@ class SilentScreen:
     def work(self, what: str, done: int, total: int) -> None:
         """Ignores the progress."""
 
-    def training(self, report: StepReport | EvaluationReport) -> None:
+    def training(self, report: Event) -> None:
         """Ignores the progress."""

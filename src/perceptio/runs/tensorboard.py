@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from perceptio.errors import MissingExtraError
-from perceptio.training.fit import EvaluationReport, Report, StepReport
+from perceptio.training.job import EvaluationReport, Event, Report
 
 
 def with_tensorboard(report: Report, folder: Path) -> Report:
@@ -18,7 +18,7 @@ def with_tensorboard(report: Report, folder: Path) -> Report:
         raise MissingExtraError("--tensorboard", "tensorboard") from error
     writer = SummaryWriter(str(folder / "tensorboard"))
 
-    def both(event: StepReport | EvaluationReport) -> None:
+    def both(event: Event) -> None:
         if isinstance(event, EvaluationReport):
             for name, value in event.row.items():
                 if isinstance(value, int | float):

@@ -9,7 +9,7 @@ from torch import nn
 from perceptio.data.split_file import read_split
 from perceptio.errors import UsageError
 from perceptio.runs.config import RunConfig
-from perceptio.runs.data import Survey, prepare_data, survey_data, write_data_files, write_skipped
+from perceptio.runs.data import Survey, prepare_data, read_skipped, survey_data, write_data_files, write_skipped
 from perceptio.runs.folder import RunFolder, create_run_folder, open_run_folder
 from perceptio.runs.interruption import stop_on_signals
 from perceptio.runs.machine import (
@@ -26,7 +26,8 @@ from perceptio.runs.screen import Screen, SilentScreen
 from perceptio.runs.tensorboard import with_tensorboard
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
 from perceptio.training.checkpoint import Checkpoint, LoopState, read_newest_checkpoint
-from perceptio.training.fit import FitResult, Job, Report, fit
+from perceptio.training.fit import fit
+from perceptio.training.job import FitResult, Job, Report
 from perceptio.training.metric_log import MetricLog
 
 
@@ -141,7 +142,8 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
 
 
 def _finish(bench: Workbench, screen: Screen, result: FitResult) -> RunResult:
-    write_skipped(bench.folder.skipped, [*bench.prepared.survey.skipped, *dict.fromkeys(result.failures)])
+    known = read_skipped(bench.folder.skipped)  # before a restart other files may have failed
+    write_skipped(bench.folder.skipped, list(dict.fromkeys([*known, *result.failures])))
     bench.folder.update_facts(
         {
             "ended": result.ended,

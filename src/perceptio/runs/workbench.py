@@ -23,7 +23,7 @@ from perceptio.runs.data import PreparedData, choose_workers
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device
 from perceptio.tasks.classification import Task, build_task, target_matrix
-from perceptio.training.fit import effective_batch_size
+from perceptio.training.job import effective_batch_size
 
 EVALUATION_BATCH_FACTOR = 2  # no activations are kept, so twice the training batch takes less memory
 

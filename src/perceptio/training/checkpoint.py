@@ -93,7 +93,8 @@ def write_checkpoint(
         write_durably(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
         _sync_folder(temporary)
         if target.exists():
-            shutil.rmtree(target)
+            # An older attempt at this step makes room by a rename: at no moment is there neither.
+            target.rename(folder / f".trash-{target.name}-{os.getpid()}")
         temporary.rename(target)
         _sync_folder(folder)
     except BaseException:
@@ -101,6 +102,9 @@ def write_checkpoint(
         raise
     for _, old in sorted(_step_folders(folder), reverse=True)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
+    for pattern in (".tmp-step-*", ".trash-step-*"):  # of this save, and of saves that a crash cut short
+        for leftover in folder.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
     return target
 
 

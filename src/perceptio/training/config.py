@@ -16,7 +16,8 @@ class TrainingConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
     num_micro_batches: int = 1
-    """Parts of a batch that are run one after the other (gradient accumulation): less memory, same result."""
+    """Parts of a batch that are run one after the other (gradient accumulation): less memory, and the same result, but
+    that mixup and cutmix take a sample's partner from its own part."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Auto: bf16 autocast on a GPU, fp32 on a CPU."""
     compile: bool = False

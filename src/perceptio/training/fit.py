@@ -2,111 +2,27 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import replace
+from typing import cast
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from perceptio.data.batches import Batch, make_loader
-from perceptio.data.dataset import TrainingSamples
 from perceptio.data.mixing import mix
 from perceptio.data.order import TrainingOrder
 from perceptio.data.records import Skipped
-from perceptio.errors import DataError, PerceptioError
-from perceptio.models.perceiver import Perceiver
+from perceptio.errors import PerceptioError
 from perceptio.randomness import derive, generator
-from perceptio.tasks.classification import Task
 from perceptio.training.checkpoint import Checkpoint, LoopState, load_optimizer, write_checkpoint
-from perceptio.training.config import TrainingConfig
-from perceptio.training.metric_log import MetricLog
+from perceptio.training.job import EvaluationReport, FitResult, Job, Report, SaveFailure, StepReport
 from perceptio.training.optimizers import build_optimizer
 from perceptio.training.schedule import learning_rate_factor
 
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is trained, on what, and how.
-
-    Attributes:
-        targets: (samples, K), one row per training record.
-        prepare: uint8 values to model input.
-        evaluate: returns the validation results of a model; "loss" and the task's main metric among them.
-        keep_best: called with the model after each evaluation that is better than all before.
-        facts: what must be equal for an exact resume.
-    """
-
-    model: Perceiver
-    task: Task
-    samples: TrainingSamples
-    targets: Tensor
-    prepare: Callable[[Tensor], Tensor]
-    evaluate: Callable[[nn.Module], Mapping[str, float]]
-    keep_best: Callable[[nn.Module, LoopState], None]
-    config: TrainingConfig
-    epochs: float
-    batch_size: int
-    learning_rate: float
-    seed: int
-    num_workers: int
-    checkpoints: Path
-    log: MetricLog
-    facts: Mapping[str, Any]
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch."""
-        return len(self.samples) // self.batch_size
-
-    @property
-    def num_steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        return max(1, round(self.epochs * self.steps_per_epoch))
-
-    @property
-    def steps_per_evaluation(self) -> int:
-        """Optimizer steps between two evaluations."""
-        return max(1, min(round(self.config.evaluate_every_epochs * self.steps_per_epoch), self.num_steps))
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """One optimizer step, for a progress display. `seconds` counts training time over all restarts."""
-
-    step: int
-    num_steps: int
-    steps_per_epoch: int
-    loss: float
-    samples_per_second: float
-    seconds: float
-    seconds_left: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationReport:
-    """One row of metrics.jsonl, and whether it is the best so far."""
-
-    row: Mapping[str, Any]
-    is_best: bool
-    num_steps: int
-    steps_per_epoch: int
-    seconds_left: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitResult:
-    """How training ended: "finished", "patience" or "interrupted"."""
-
-    state: LoopState
-    ended: str
-    failures: tuple[Skipped, ...]
-
-
-Report = Callable[[StepReport | EvaluationReport], None]
+MOST_FAILED_SAVES = 3
 
 
 def fit(
@@ -152,6 +68,7 @@ class _Loop:
         self.state = state
         self.report = report
         self.failures: list[Skipped] = []
+        self.failed_saves = 0
         self.waited = 0.0
         self.window_began = time.monotonic()
 
@@ -190,14 +107,15 @@ class _Loop:
                     seconds_left=seconds_left,
                 )
             )
-            evaluated = (step + 1) % job.steps_per_evaluation == 0 or step + 1 == job.num_steps
+            is_last = step + 1 == job.num_steps
+            evaluated = is_last or (step + 1) % job.steps_per_evaluation == 0
             if evaluated:
                 self._evaluate(seconds_left)
             # One process may have got the signal alone; all must leave at the same step.
             stop = self._mean_over_processes(float(should_stop())) > 0
             if evaluated or stop:
                 self._save()
-            if stop:
+            if stop and not is_last:
                 ended = "interrupted"
                 break
         return FitResult(state=self.state, ended=ended, failures=tuple(self.failures))
@@ -301,8 +219,21 @@ class _Loop:
         self.waited, self.window_began = 0.0, time.monotonic()
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
+        """Writes a checkpoint. A disk that refuses costs a warning; when it goes on refusing, the run."""
+        if not self.accelerator.is_main_process:
+            return
+        try:
             write_checkpoint(self.job.checkpoints, self.job.model, self.optimizer, self.state, facts=self.job.facts)
+            self.failed_saves = 0
+        except OSError as error:
+            self.failed_saves += 1
+            reason = f"{error.strerror or error}: {self.job.checkpoints}"
+            if self.failed_saves == MOST_FAILED_SAVES:
+                raise PerceptioError(
+                    f"{MOST_FAILED_SAVES} checkpoints in a row could not be written, the last at step "
+                    f"{self.state.step}: {reason}. Make room, then go on with --resume."
+                ) from error
+            self.report(SaveFailure(step=self.state.step, reason=reason))
 
     def _out_of_patience(self) -> bool:
         patience, best = self.job.config.patience_epochs, self.state.best_step
@@ -314,13 +245,6 @@ class _Loop:
 def _epoch_of(step: int, steps_per_epoch: int) -> int | float:
     epoch = step / steps_per_epoch
     return int(epoch) if epoch.is_integer() else round(epoch, 3)
-
-
-def effective_batch_size(batch_size: int, num_samples: int) -> int:
-    """Returns the batch size, lowered to the number of samples when there are fewer."""
-    if num_samples < 1:
-        raise DataError("no training sample is left: the split leaves the training part empty")
-    return min(batch_size, num_samples)
 
 
 def _not_finite(step: int, job: Job, names: list[str]) -> str:

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from perceptio.cli.main import main
 from perceptio.cli.screen import ConsoleScreen, clock, main_metric_of
-from perceptio.training.fit import EvaluationReport, StepReport
+from perceptio.training.job import EvaluationReport, StepReport
 
 ROW = {
     "epoch": 2.0, "step": 6, "train_loss": 1.25, "validation_loss": 1.5, "validation_accuracy": 0.75, "seconds": 12.0,

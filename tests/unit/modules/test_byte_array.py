@@ -39,9 +39,7 @@ def test_a_segment_is_channels_then_positions_then_encoding() -> None:
 def test_segments_stand_one_after_the_other_and_so_do_their_masks() -> None:
     mask = torch.tensor([[True, False], [False, True]])
     first = Segment(channels=torch.randn(2, 3, 5))
-    second = Segment(
-        channels=torch.randn(2, 2, 1), positions=TokenPositions(features=torch.randn(1, 2, 4)), mask=mask
-    )
+    second = Segment(channels=torch.randn(2, 2, 1), positions=TokenPositions(features=torch.randn(1, 2, 4)), mask=mask)
     byte_array = ByteArray(segments=(first, second))
     assert (byte_array.batch_size, byte_array.num_tokens, byte_array.num_channels) == (2, 5, 5)
     assert_close(byte_array.dense(), torch.cat([first.dense(), second.dense()], dim=1), rtol=0, atol=0)

@@ -1,4 +1,6 @@
+import errno
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +10,9 @@ import torch
 from perceptio.data.mixing import MixingConfig
 from perceptio.errors import DataError, PerceptioError
 from perceptio.training import fit as fit_module
-from perceptio.training.checkpoint import read_newest_checkpoint
+from perceptio.training.checkpoint import read_newest_checkpoint, write_checkpoint
 from perceptio.training.config import TrainingConfig
-from perceptio.training.fit import Job, effective_batch_size
+from perceptio.training.job import Job, SaveFailure, effective_batch_size
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.schedule import ScheduleConfig, learning_rate_factor
 from support.jobs import PLAIN, Recorder, make_job, run_job, state_without_clocks, weights
@@ -336,3 +338,36 @@ def test_a_batch_is_never_larger_than_the_set():
 def test_values_out_of_range_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**fields)
+
+
+class FullDisk:
+    """Stands in for `write_checkpoint` on a disk that refuses some of its writes."""
+
+    def __init__(self, refused: set[int]) -> None:
+        self.refused = refused
+        self.calls = 0
+
+    def __call__(self, folder: Path, *arguments: object, **named: object) -> Path:
+        self.calls += 1
+        if self.calls in self.refused:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        return write_checkpoint(folder, *arguments, **named)
+
+
+def test_a_disk_that_refuses_once_costs_a_warning(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("perceptio.training.fit.write_checkpoint", FullDisk({1, 3}))
+    job, events = make_job(tmp_path, epochs=4.0), []
+    result = run_job(job, report=events.append)
+    failures = [event for event in events if isinstance(event, SaveFailure)]
+    assert [failure.step for failure in failures] == [3, 9]
+    assert all("No space left on device" in failure.reason for failure in failures)
+    assert result.ended == "finished"
+    assert read_newest_checkpoint(job.checkpoints).state.step == 12
+
+
+def test_a_disk_that_goes_on_refusing_ends_the_run_with_the_way_out(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("perceptio.training.fit.write_checkpoint", FullDisk({2, 3, 4}))
+    job = make_job(tmp_path, epochs=5.0)
+    with pytest.raises(PerceptioError, match=r"3 checkpoints in a row could not be written, .* step 12.*--resume"):
+        run_job(job)
+    assert read_newest_checkpoint(job.checkpoints).state.step == 3

@@ -1,0 +1,114 @@
+"""What the loop is given, and what it tells: plain values between training and whoever starts it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from perceptio.data.dataset import TrainingSamples
+from perceptio.data.records import Skipped
+from perceptio.errors import DataError
+from perceptio.models.perceiver import Perceiver
+from perceptio.tasks.classification import Task
+from perceptio.training.checkpoint import LoopState
+from perceptio.training.config import TrainingConfig
+from perceptio.training.metric_log import MetricLog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is trained, on what, and how.
+
+    Attributes:
+        targets: (samples, K), one row per training record.
+        prepare: uint8 values to model input.
+        evaluate: returns the validation results of a model; "loss" and the task's main metric among them.
+        keep_best: called with the model after each evaluation that is better than all before.
+        facts: what must be equal for an exact resume.
+    """
+
+    model: Perceiver
+    task: Task
+    samples: TrainingSamples
+    targets: Tensor
+    prepare: Callable[[Tensor], Tensor]
+    evaluate: Callable[[nn.Module], Mapping[str, float]]
+    keep_best: Callable[[nn.Module, LoopState], None]
+    config: TrainingConfig
+    epochs: float
+    batch_size: int
+    learning_rate: float
+    seed: int
+    num_workers: int
+    checkpoints: Path
+    log: MetricLog
+    facts: Mapping[str, Any]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return len(self.samples) // self.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return max(1, round(self.epochs * self.steps_per_epoch))
+
+    @property
+    def steps_per_evaluation(self) -> int:
+        """Optimizer steps between two evaluations."""
+        return max(1, min(round(self.config.evaluate_every_epochs * self.steps_per_epoch), self.num_steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """One optimizer step, for a progress display. `seconds` counts training time over all restarts."""
+
+    step: int
+    num_steps: int
+    steps_per_epoch: int
+    loss: float
+    samples_per_second: float
+    seconds: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """One row of metrics.jsonl, and whether it is the best so far."""
+
+    row: Mapping[str, Any]
+    is_best: bool
+    num_steps: int
+    steps_per_epoch: int
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveFailure:
+    """A checkpoint that could not be written; training goes on and the older ones are untouched."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How training ended: "finished", "patience" or "interrupted"."""
+
+    state: LoopState
+    ended: str
+    failures: tuple[Skipped, ...]
+
+
+Event = StepReport | EvaluationReport | SaveFailure
+Report = Callable[[Event], None]
+
+
+def effective_batch_size(batch_size: int, num_samples: int) -> int:
+    """Returns the batch size, lowered to the number of samples when there are fewer."""
+    if num_samples < 1:
+        raise DataError("no training sample is left: the split leaves the training part empty")
+    return min(batch_size, num_samples)
