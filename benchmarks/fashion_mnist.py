@@ -8,6 +8,7 @@ Usage: python benchmarks/fashion_mnist.py --data /usr/share/datasets/fashion-mni
 
 import argparse
 import json
+import shutil
 import statistics
 import time
 from collections.abc import Iterator
@@ -83,9 +84,11 @@ def run_one(model: str, data: str, seed: int, out: Path) -> dict[str, float]:
 def run_perceiver(data: str, seed: int, path: Path) -> dict[str, float]:
     folder = RunFolder(path)
     if "test" not in folder.read_facts():
-        if folder.checkpoints.exists():
+        if any(folder.checkpoints.glob("step-*")):
             resume_run(path)
         else:
+            if folder.plots.exists():
+                shutil.rmtree(path)  # stopped before its first checkpoint: nothing is lost
             config = replace(find_recipe("fashion-mnist"), data=data, seed=seed)
             train_run(config, TrainOptions(out=path, command=f"python benchmarks/fashion_mnist.py --seeds {seed}"))
     facts = folder.read_facts()

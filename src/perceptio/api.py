@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from perceptio.errors import UsageError
 from perceptio.recipes.automatic import choose_config
 from perceptio.recipes.automatic import gpu_is_there as _gpu_is_there
 from perceptio.recipes.registry import find_recipe
 from perceptio.runs.attend import Attention, attend_file
-from perceptio.runs.config import RunConfig, SourceConfig
+from perceptio.runs.config import RunConfig, SourceConfig, absolute_data
 from perceptio.runs.data import survey_data
 from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.predict import Prediction, predict_files
@@ -28,6 +29,7 @@ def train(
     *,
     data: str | Path | None = None,
     resume: str | Path | None = None,
+    epochs: float | None = None,
     options: TrainOptions | None = None,
     screen: Screen | None = None,
 ) -> RunResult:
@@ -37,26 +39,37 @@ def train(
         config: a config, the name of a recipe, or None to choose from the data.
         data: folder or table of samples; overrides the config's.
         resume: run folder to go on with, instead of the other two.
+        epochs: passes over the training samples in the whole run; overrides the config's or the run's.
 
     Raises:
         PerceptioError: with the rule, the value and the way out.
     """
     if resume is not None:
-        return resume_run(Path(resume), options, screen=screen)
+        if config is not None or data is not None:
+            name = "data" if config is None else "config"
+            raise UsageError(f"{name} has no effect with resume={str(resume)!r}, which goes on with its own; remove it")
+        return resume_run(Path(resume), options, epochs=epochs, screen=screen)
     screen = screen or SilentScreen()
     if isinstance(config, str):
         config = find_recipe(config)
+    data = None if data is None else str(data)
+    survey = None
     if config is None:
         source = SourceConfig()
-        survey = survey_data(None if data is None else str(data), source)
+        survey = survey_data(absolute_data(data, source.format), source)
         on_gpu = _gpu_is_there() and (options is None or options.device != "cpu")
         choice = choose_config(survey, has_gpu=on_gpu, source=source)
-        for label, reason in choice.reasons:
-            screen.fact(label, reason)
-        return train_run(choice.config, options, survey=survey, screen=screen)
-    if data is not None:
-        config = replace(config, data=str(data))
-    return train_run(config, options, screen=screen)
+        for reason in choice.reasons:
+            screen.fact(reason.label, reason.text)
+        config = choice.config
+    elif data is not None:
+        config = replace(config, data=data)
+    config = replace(
+        config,
+        data=absolute_data(config.data, config.source.format),
+        epochs=config.epochs if epochs is None else epochs,
+    )
+    return train_run(config, options, survey=survey, screen=screen)
 
 
 class Run:

@@ -9,7 +9,7 @@ import torch
 
 from perceptio.models.counts import count_parameters
 from perceptio.models.perceiver import build_perceiver
-from perceptio.recipes.registry import RECIPES, describe_recipe, find_recipe
+from perceptio.recipes.registry import RECIPE_CLASSES, RECIPES, describe_recipe, find_recipe
 from perceptio.recipes.smoke import SMOKE_SIDE, smoke
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.serialisation import dump, from_json, to_json
@@ -24,6 +24,11 @@ every_recipe = pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_bears_its_name_and_says_what_it_is(name: str):
     assert find_recipe(name).recipe == name
     assert len(describe_recipe(name)) > 80
+
+
+def test_every_recipe_says_how_many_classes_its_data_has():
+    assert set(RECIPE_CLASSES) == set(RECIPES)
+    assert all(count >= 2 for count in RECIPE_CLASSES.values())
 
 
 @every_recipe

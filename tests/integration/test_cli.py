@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,10 @@ from PIL import Image
 
 from perceptio import __version__
 from perceptio.cli.main import COMMANDS, HELP, main
+from perceptio.data.sources import open_source
 from perceptio.recipes.registry import RECIPES
+from perceptio.runs.model_file import read_model, write_model
+from perceptio.runs.results import RunResult
 from perceptio.runs.serialisation import dump, to_json
 from support.configs import tiny_config
 from support.pictures import CLASSES, draw_picture, make_picture_folder
@@ -103,12 +108,36 @@ def test_data_alone_is_enough(trained: Trained, tell: Tell, tmp_path: Path):
         "--workers", "0",
     )  # fmt: skip
     assert done.code == 0, done.err
-    for line in ("Input     32 x 32 pixels", "Model     48 latents of 128 channels, for 45 samples", "Schedule  80 ep"):
-        assert line in done.err
+    assert "Input     32 x 32 pixels: the files' shorter side is 16 (median)" in done.err
+    assert "Bands     8 frequency bands an axis" in done.err
+    for replaced in ("48 latents", "Schedule", "of computing"):
+        assert replaced not in done.err, "a reason for what was typed over"
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["recipe"], config["epochs"], config["model"]["num_latents"]) == ("automatic", 1, 4)
     for line in ("Test      ", "Report    ", f"Next      perceptio predict {tmp_path / 'run'} FILE .."):
         assert line in done.out
+
+
+def test_source_options_act_on_what_the_choice_is_made_from(trained: Trained, tell: Tell, tmp_path: Path, monkeypatch):
+    data = Path(shutil.copytree(trained.data, tmp_path / "pictures"))
+    for path in sorted(data.rglob("*.png"))[:9]:
+        path.write_bytes(path.read_bytes()[:30])
+    surveyed = []
+    monkeypatch.setattr(
+        "perceptio.runs.data.open_source", lambda *given: surveyed.append(given[0]) or open_source(*given)
+    )
+    monkeypatch.chdir(tmp_path)
+    done = tell(
+        "train", "--quiet", "--data", "pictures", "--source.max-skipped", "0.5", "--epochs", "1", "--out", "run",
+        "--workers", "0", "--model.num-latents", "4", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert surveyed == [str(data)], "once, and by a path that means the same from every folder"
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["source"]["max_skipped"], config["data"]) == (0.5, str(data))
+    monkeypatch.chdir(trained.run)
+    assert tell("evaluate", tmp_path / "run", "--json").code == 0
+    assert tell("train", "--resume", tmp_path / "run", "--epochs", "2", "--json").json["ended"] == "finished"
 
 
 def test_evaluate_repeats_the_runs_own_result(trained: Trained, tell: Tell):
@@ -134,6 +163,44 @@ def test_evaluate_takes_other_labelled_data_by_class_name(trained: Trained, tell
     assert "has the class 'window', which the model does not know (1 such classes). It knows: disc, frame, stripes" in (
         refused.err
     )
+
+
+@pytest.fixture
+def moved(trained: Trained, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A copy of the run whose data lies elsewhere and may be changed; and the names of its test files."""
+    data = shutil.copytree(trained.data, tmp_path / "copy")
+    run = Path(shutil.copytree(trained.run, tmp_path / "copied-run"))
+    config = tiny_config(Path(data), epochs=16.0)
+    model, facts = read_model(run / "model.safetensors")
+    write_model(run / "model.safetensors", model, replace(facts, config=config))
+    with (run / "split.csv").open(newline="") as file:
+        return run, [row["file"] for row in csv.DictReader(file) if row["split"] == "test"]
+
+
+def test_evaluate_names_files_that_are_gone_or_broken(moved: tuple[Path, list[str]], tell: Tell):
+    run, files = moved
+    data = run.parent / "copy"
+    (data / files[0]).unlink()
+    (data / files[1]).write_bytes(b"")
+    told = tell("evaluate", run, "--json")
+    assert (told.code, told.json["samples"]) == (3, 7)
+    assert told.json["failed"] == [
+        {"file": files[0], "error": "no longer there"},
+        {"file": files[1], "error": "empty file (0 bytes)"},
+    ]
+    assert f"failed  {files[0]}: no longer there" in tell("evaluate", run).out
+    whole = tell("evaluate", run, "--data", data, "--json")
+    assert (whole.code, [entry["file"] for entry in whole.json["failed"]]) == (3, [files[1]])
+
+
+def test_a_model_of_one_class_a_sample_is_not_measured_on_several(trained: Trained, tell: Tell, tmp_path: Path):
+    make_picture_folder(tmp_path, per_class=1)
+    table = tmp_path / "metadata.csv"
+    table.write_text("file,labels\ndisc/00.png,disc\nframe/00.png,disc|frame\nstripes/00.png,stripes\n")
+    told = tell("evaluate", trained.run, "--data", table)
+    assert told.code == 2
+    assert "this model gives one class a sample, but frame/00.png in " in told.err
+    assert "has 2 labels (1 such samples). Remove them from the table." in told.err
 
 
 def test_predict_gives_the_probabilities_of_evaluate(trained: Trained, tell: Tell):
@@ -222,6 +289,16 @@ def test_attend_draws_and_saves(trained: Trained, tell: Tell, tmp_path: Path, mo
         np.testing.assert_allclose(soft["scores"], expected, rtol=1e-4, atol=1e-7)
 
 
+def test_attend_as_json_says_what_was_drawn(trained: Trained, tell: Tell, tmp_path: Path):
+    file, out = trained.data / "disc" / "00.png", tmp_path / "a.png"
+    told = tell("attend", trained.run, file, "--latents", "0", "4", "--out", out, "--json")
+    assert (told.code, told.err) == (0, "")
+    assert told.json == {
+        "file": str(file), "out": str(out), "npz": None, "latents": [0, 4], "cross_attends": [1, 2], "softmax": False,
+    }  # fmt: skip
+    assert out.exists()
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -265,6 +342,20 @@ def test_info_of_a_run_has_its_data_and_result(trained: Trained, tell: Tell):
     assert f"accuracy {trained.document['test']['accuracy']:.4f}" in tell("info", trained.run).out
 
 
+@pytest.mark.parametrize("content", [None, "{}", '{"command": "x", "data": {}', '{"data": {"source": "d"}}', "[]"])
+def test_info_gives_what_there_is(trained: Trained, tell: Tell, tmp_path: Path, content: str | None):
+    shutil.copy(trained.run / "config.json", tmp_path)
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    text, document = tell("info", tmp_path), tell("info", tmp_path, "--json")
+    assert (text.code, document.code) == (0, 0)
+    assert "16 x 16 x 3 = 256 inputs of 17 channels" in text.out
+    assert "unknown: neither run.json nor model.safetensors says how many classes" in text.out
+    assert (document.json["num_classes"], document.json["num_parameters"]) == (None, None)
+    shutil.copy(trained.run / "model.safetensors", tmp_path)
+    assert tell("info", tmp_path, "--json").json["num_classes"] == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -283,6 +374,16 @@ def test_info_of_a_run_has_its_data_and_result(trained: Trained, tell: Tell):
         (("train", "--resume", "r", "--out", "o"), r"--out has no effect with --resume; remove it"),
         (("train", "fashion-sample", "--device", "tpu"), r"Expected one of ('auto', 'cpu', 'cuda')"),
         (("train", "fashion-sample", "--batch-size", "0"), r"batch_size must be greater than 0, got 0"),
+        (("train", "--quiet", "fashon-sample"), r"unknown recipe 'fashon-sample'. Nearest: fashion-sample"),
+        (("train", "--json", "--no-tensorboard", "imagenet"), r"--data is missing"),
+        (("train", "fashion-sample", "--recipe", "mine"), r"Unrecognized options: --recipe"),
+        (("train", "fashion-sample", "--model.num-self-attend-heads", "0"), r"must be at least 1, got 0"),
+        (
+            ("train", "fashion-sample", "--model.num-cross-attend-heads", "2"),
+            r"must divide model.qk_channels: got 2 and 35. Use 1 head, or set model.qk_channels=36",
+        ),
+        (("train", "fashion-sample", "--training.num-micro-batches", "3"), r"must divide batch_size: got 3 and 32"),
+        (("train", "--source.format", "smple"), r"Expected one of ('auto', 'folder', 'manifest', 'idx', 'sample')"),
         (("train", "fashion-sample", "--split.test", "1.5"), r"split.test must be at least 0 and below 1: got 1.5"),
     ],
 )
@@ -300,6 +401,52 @@ def test_a_gpu_that_is_not_there_is_said(tell: Tell, tmp_path: Path):
     told = tell("train", "fashion-sample", "--device", "cuda", "--out", tmp_path / "run")
     assert told.code == 2
     assert "--device cuda, but PyTorch finds no GPU here. Use --device cpu, or leave it away." in told.err
+
+
+def test_a_run_without_a_number_says_so(tell: Tell, tmp_path: Path, monkeypatch):
+    result = RunResult(folder=tmp_path / "run", ended="finished", best_epoch=None, test={})
+    monkeypatch.setattr("perceptio.runs.train.train_run", lambda *given, **options: result)
+    told = tell("train", "fashion-sample")
+    assert told.code == 0
+    assert told.out.startswith("Test      no test result: no evaluation gave a number\nReport    ")
+    assert tell("train", "fashion-sample", "--json").json["best_epoch"] is None
+
+
+def test_a_mistake_of_ours_is_one_line_and_the_cursor_comes_back(tell: Tell, monkeypatch):
+    closed = []
+
+    def fail(*given: Any, **options: Any) -> None:
+        raise IndexError("list index\nout of range")
+
+    monkeypatch.setattr("perceptio.runs.train.train_run", fail)
+    monkeypatch.setattr("perceptio.cli.screen.ConsoleScreen.close", lambda screen: closed.append(screen))
+    told = tell("train", "fashion-sample")
+    line = "error: unexpected: IndexError: list index out of range; --debug shows where\n"
+    assert (told.code, told.out, told.err) == (1, "", line)
+    assert len(closed) == 1
+    shown = tell("--debug", "train", "fashion-sample")
+    assert shown.code == 1
+    assert "Traceback" in shown.err
+    assert "in fail" in shown.err
+
+
+def test_the_command_is_recorded(tell: Tell, monkeypatch):
+    seen = []
+
+    def remember(config: Any, options: Any, **given: Any) -> RunResult:
+        seen.append(options.command)
+        return RunResult(folder=Path("run"), ended="finished", best_epoch=None, test={})
+
+    monkeypatch.setattr("perceptio.runs.train.train_run", remember)
+    monkeypatch.setattr("sys.argv", ["/usr/bin/perceptio", "train", "fashion-sample", "--out", "a b"])
+    assert tell("train", "fashion-sample").code == 0
+    assert seen == ["perceptio train fashion-sample --out 'a b'"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(tell: Tell):
+    told = tell("train", "fashion-sample", "--out", "/proc/xx", "--quiet")
+    assert told.code == 1
+    assert re.fullmatch(r"error: .*: /proc/xx\n", told.err)
 
 
 def test_a_folder_in_use_is_not_written_to(trained: Trained, tell: Tell):
@@ -374,6 +521,7 @@ def test_all_fields_are_shown_with_their_meaning(tell: Tell):
     assert told.code == 0
     for text in ("--model.num-latents", "Length of the latent array", "--training.optimizer.clip-norm"):
         assert text in told.out
+    assert "--recipe" not in told.out
 
 
 def test_version(tell: Tell):

@@ -13,7 +13,7 @@ from perceptio.data.mixing import MixingConfig
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.models.perceiver import build_perceiver
 from perceptio.runs.machine import make_accelerator
-from perceptio.tasks.classification import SingleLabel, target_matrix
+from perceptio.tasks.classification import SingleLabel, TargetTable
 from perceptio.training.checkpoint import Checkpoint, LoopState
 from perceptio.training.config import TrainingConfig
 from perceptio.training.fit import fit
@@ -52,7 +52,7 @@ def make_job(
     folder.mkdir(parents=True, exist_ok=True)
     source = make_source(count, broken=broken)
     samples = TrainingSamples(source, source.records, NoisyReader(), seed=0)
-    targets = target_matrix([record.labels for record in source.records], CLASSES)
+    targets = TargetTable([record.labels for record in source.records], CLASSES)
     task = SingleLabel()
     readable = [sample for number in range(count) if number not in broken for sample in [samples[(0, number)]]]
     whole = collate(readable)

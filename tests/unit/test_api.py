@@ -6,7 +6,8 @@ import pytest
 
 import perceptio
 from perceptio.errors import UsageError
-from perceptio.runs.train import TrainOptions
+from perceptio.runs.folder import RunFolder
+from perceptio.runs.workbench import TrainOptions
 from support.configs import tiny_config
 from support.pictures import CLASSES, make_picture_folder
 
@@ -47,6 +48,29 @@ def test_a_run_evaluates_predicts_and_attends(result, tmp_path: Path):
 def test_a_finished_run_resumed_gives_the_same_result(result):
     again = perceptio.train(resume=result.folder)
     assert dict(again.test) == dict(result.test)
+
+
+def test_resume_takes_epochs_and_nothing_that_it_would_ignore(result):
+    for ignored, name in (({"config": "imagenet"}, "config"), ({"data": "photos"}, "data")):
+        with pytest.raises(UsageError, match=rf"{name} has no effect with resume='.*', which goes on with its own"):
+            perceptio.train(resume=result.folder, **ignored)
+    longer = perceptio.train(resume=result.folder, epochs=2.0)
+    assert (longer.ended, RunFolder(longer.folder).read_config().epochs) == ("finished", 2.0)
+
+
+def test_data_may_be_named_from_where_one_stands(result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(result.folder.parent)
+    options = TrainOptions(out=tmp_path / "run", device="cpu", workers=0)
+    made = perceptio.train(tiny_config(), data="pictures", epochs=1, options=options)
+    config = RunFolder(made.folder).read_config()
+    assert (config.data, config.epochs) == (str(result.folder.parent / "pictures"), 1)
+    monkeypatch.chdir(tmp_path)
+    assert dict(perceptio.load("run").evaluate().values) == pytest.approx(dict(made.test), rel=1e-6)
+
+
+def test_a_model_that_is_not_there_is_said_at_the_call(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"no model file .*nowhere"):
+        perceptio.load(tmp_path / "nowhere").predict([])
 
 
 def test_recipes_are_found_by_name():

@@ -27,6 +27,19 @@ def parse(kind: type[Arguments], arguments: list[str], *, command: str, default:
         raise UsageError(str(error)) from error
 
 
+def parse_part(kind: type[Arguments], arguments: list[str], *, command: str) -> Arguments:
+    """Returns those arguments that `kind` knows; the others are somebody else's.
+
+    Raises:
+        UsageError: as `parse`.
+    """
+    try:
+        known, _ = tyro.cli(kind, args=arguments, prog=f"perceptio {command}", return_unknown_args=True)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return known
+
+
 def print_full_help(kind: type[Arguments], *, command: str, default: Arguments | None = None) -> None:
     """Prints every option with its meaning and default."""
     try:

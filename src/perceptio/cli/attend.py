@@ -16,6 +16,7 @@ Draws what latents attend to in a file (paper Fig. 3): one row for each cross-at
   --cross-attends I ..  which cross-attends, from 1 (the first, the second and the last)
   --overlay             maps over the image instead of beside it
   --softmax             attention weights instead of scores; the paper shows scores, weights are very sparse
+  --json                what was drawn and where it lies, as one JSON document on standard output
 
 examples:
   perceptio attend runs/photos-001 cat.jpg
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     import tyro
 
     from perceptio.cli.arguments import parse
-    from perceptio.cli.screen import print_result
+    from perceptio.cli.screen import print_json, print_result
     from perceptio.errors import FileError, UsageError
     from perceptio.runs.attend import attend_file
 
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
         cross_attends: tuple[int, ...] = ()
         overlay: bool = False
         softmax: bool = False
+        json: bool = False
 
     chosen = parse(AttendArguments, arguments, command="attend")
     try:
@@ -59,8 +61,21 @@ def main(arguments: list[str]) -> int:
         raise UsageError(str(error)) from error
     path = chosen.out or Path(f"{chosen.file.stem}-attention.png")
     attention.draw(path, overlay=chosen.overlay)
-    print_result(str(path))
     if chosen.npz is not None:
         attention.save(chosen.npz)
-        print_result(str(chosen.npz))
+    if chosen.json:
+        print_json(
+            {
+                "file": str(chosen.file),
+                "out": str(path),
+                "npz": None if chosen.npz is None else str(chosen.npz),
+                "latents": attention.maps.latents,
+                "cross_attends": attention.maps.steps,
+                "softmax": attention.maps.softmax,
+            }
+        )
+        return 0
+    for written in (path, chosen.npz):
+        if written is not None:
+            print_result(str(written))
     return 0

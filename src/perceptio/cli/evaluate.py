@@ -1,6 +1,5 @@
 """perceptio evaluate."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,7 +32,7 @@ def main(arguments: list[str]) -> int:
     import tyro
 
     from perceptio.cli.arguments import parse
-    from perceptio.cli.screen import print_result
+    from perceptio.cli.screen import print_json, print_result
     from perceptio.runs.evaluate import evaluate_run
 
     @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,10 @@ def main(arguments: list[str]) -> int:
     measured = evaluate_run(
         chosen.run, data=chosen.data, split=chosen.split, device=chosen.device, workers=chosen.workers
     )
-    print_result(json.dumps(_document(measured)) if chosen.json else _text(measured))
+    if chosen.json:
+        print_json(_document(measured))
+    else:
+        print_result(_text(measured))
     return 3 if measured.predictions.failures else 0
 
 

@@ -67,6 +67,13 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        # A mistake of ours, or of the machine. It gets its line, as the others do.
+        if debug:
+            traceback.print_exc()
+        message = " ".join(str(error).split())
+        print(f"error: unexpected: {type(error).__name__}: {message}; --debug shows where", file=sys.stderr)
+        return 1
 
 
 def _dispatch(arguments: list[str]) -> int:

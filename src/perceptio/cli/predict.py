@@ -1,6 +1,5 @@
 """perceptio predict."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> int:
     import tyro
 
     from perceptio.cli.arguments import parse
-    from perceptio.cli.screen import print_result
+    from perceptio.cli.screen import print_json, print_result
     from perceptio.errors import UsageError
     from perceptio.runs.predict import predict_files
 
@@ -55,7 +54,7 @@ def main(arguments: list[str]) -> int:
         else:
             print_result(_line(prediction, chosen.top))
     if chosen.json:
-        print_result(json.dumps(collected, indent=1))
+        print_json(collected, indent=1)
     return 3 if num_failed else 0
 
 

@@ -1,6 +1,5 @@
 """perceptio recipes."""
 
-import json
 from dataclasses import dataclass
 
 HELP = """usage: perceptio recipes [--json]
@@ -12,7 +11,7 @@ Lists the recipes. `perceptio info RECIPE` shows one; `perceptio train RECIPE` r
 def main(arguments: list[str]) -> int:
     """Runs the command."""
     from perceptio.cli.arguments import parse
-    from perceptio.cli.screen import print_result
+    from perceptio.cli.screen import print_json, print_result
     from perceptio.recipes.registry import RECIPES, describe_recipe
 
     @dataclass(frozen=True, kw_only=True)
@@ -22,7 +21,7 @@ def main(arguments: list[str]) -> int:
     chosen = parse(RecipesArguments, arguments, command="recipes")
     summaries = {name: describe_recipe(name).split("\n\n")[0].replace("\n", " ") for name in RECIPES}
     if chosen.json:
-        print_result(json.dumps(summaries))
+        print_json(summaries)
         return 0
     width = max(map(len, summaries))
     for name, summary in summaries.items():

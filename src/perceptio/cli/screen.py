@@ -1,5 +1,7 @@
 """What a run shows on a terminal, and the plain lines that it writes to a file or a pipe. All of it on stderr."""
 
+import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -114,3 +116,18 @@ def print_result(text: str) -> None:
     """Prints a result on standard output, where a pipe finds it."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def print_json(document: Any, *, indent: int | None = None) -> None:
+    """Prints a result as one JSON document. JSON has no NaN and no infinity: they become null."""
+    print_result(json.dumps(_finite(document), indent=indent, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value

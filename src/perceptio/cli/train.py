@@ -1,9 +1,10 @@
 """perceptio train."""
 
 import argparse
-import json
 import os
-from dataclasses import dataclass, field
+import shlex
+import sys
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +12,8 @@ from perceptio.errors import UsageError
 
 if TYPE_CHECKING:
     from perceptio.cli.screen import ConsoleScreen
-    from perceptio.runs.config import RunConfig
+    from perceptio.recipes.automatic import Choice
+    from perceptio.runs.config import RunConfig, SourceConfig
     from perceptio.runs.data import Survey
     from perceptio.runs.results import RunResult
     from perceptio.runs.workbench import TrainOptions
@@ -40,6 +42,8 @@ examples:
   perceptio train fashion-sample --epochs 3
   perceptio train --data photos/ --model.num-latents 96 --image.flip-probability 0
 """
+
+FLAGS = ("--quiet", "--json", "--tensorboard")  # options that no value follows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +114,21 @@ def _read_early(arguments: list[str]) -> _Early:
 
 def _take_recipe(arguments: list[str]) -> str | None:
     """Takes the RECIPE off the arguments, wherever it stands; a word after an option is that option's value."""
+    only_flags = True
     for index, argument in enumerate(arguments):
-        follows_option = index > 0 and arguments[index - 1].startswith("-")
-        if not argument.startswith("-") and (index == 0 or (not follows_option and _is_recipe(argument))):
+        if argument.startswith("-"):
+            only_flags = only_flags and _is_flag(argument)
+            continue
+        follows_option = index > 0 and arguments[index - 1].startswith("-") and not _is_flag(arguments[index - 1])
+        if only_flags or (not follows_option and _is_recipe(argument)):
             return arguments.pop(index)
+        only_flags = False
     return None
+
+
+def _is_flag(argument: str) -> bool:
+    """Returns whether the next word is not this option's value."""
+    return argument in FLAGS or argument.startswith("--no-") or "=" in argument
 
 
 def _is_recipe(name: str) -> bool:
@@ -124,49 +138,78 @@ def _is_recipe(name: str) -> bool:
 
 
 def _start(early: _Early) -> int:
+    from perceptio.cli.screen import ConsoleScreen
+
+    screen = ConsoleScreen(quiet=early.quiet or _is_follower())
+    try:
+        return _train(early, screen)
+    finally:
+        screen.close()
+
+
+def _train(early: _Early, screen: "ConsoleScreen") -> int:
     import tyro
 
     from perceptio.cli.arguments import parse, print_full_help
-    from perceptio.cli.screen import ConsoleScreen
-    from perceptio.runs.config import RunConfig
+    from perceptio.runs.config import RunConfig, absolute_data
     from perceptio.runs.train import train_run
 
     @dataclass(frozen=True, kw_only=True)
-    class TrainArguments(Place):
-        config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    class TypedConfig(RunConfig):
+        recipe: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress]
 
-    screen = ConsoleScreen(quiet=early.quiet or _is_follower())
-    default, survey = _default_config(early, screen)
+    @dataclass(frozen=True, kw_only=True)
+    class TrainArguments(Place):
+        config: Annotated[TypedConfig, tyro.conf.arg(name="")]
+
+    default, choice, survey = _default_config(early, screen)
+    arguments = TrainArguments(config=TypedConfig(**vars(default)))
     if early.full_help:
-        print_full_help(TrainArguments, command="train", default=TrainArguments(config=default))
+        print_full_help(TrainArguments, command="train", default=arguments)
         return 0
-    chosen = parse(TrainArguments, early.rest, command="train", default=TrainArguments(config=default))
-    if survey is not None and chosen.config.source != default.source:
-        survey = None
-    result = train_run(chosen.config, _options(chosen), survey=survey, screen=screen)
+    chosen = parse(TrainArguments, early.rest, command="train", default=arguments)
+    config = RunConfig(**vars(chosen.config))
+    config = replace(config, data=absolute_data(config.data, config.source.format))
+    for reason in choice.reasons_for(config) if choice is not None else ():
+        screen.fact(reason.label, reason.text)
+    result = train_run(config, _options(chosen), survey=survey, screen=screen)
     return _show_result(result, screen, as_json=chosen.json)
 
 
-def _default_config(early: _Early, screen: "ConsoleScreen") -> "tuple[RunConfig, Survey | None]":
+def _default_config(early: _Early, screen: "ConsoleScreen") -> "tuple[RunConfig, Choice | None, Survey | None]":
+    """Returns the config that typed options change; with its reasons and what the data holds, where it was chosen."""
     from perceptio.recipes.automatic import choose_config, gpu_is_there
     from perceptio.recipes.registry import find_recipe
-    from perceptio.runs.config import SourceConfig
+    from perceptio.runs.config import absolute_data
     from perceptio.runs.data import survey_data
     from perceptio.runs.folder import read_config
 
     if early.recipe is not None:
-        return find_recipe(early.recipe), None
+        return find_recipe(early.recipe), None, None
     if early.config is not None:
-        return read_config(early.config), None
+        return read_config(early.config), None, None
     if early.full_help and early.data is None:
-        return find_recipe("imagenet"), None
+        return find_recipe("imagenet"), None, None
+    source = _typed_source(early.rest)
     survey = survey_data(
-        early.data, SourceConfig(), progress=lambda done, total: screen.work("reading files", done, total)
+        absolute_data(early.data, source.format),
+        source,
+        progress=lambda done, total: screen.work("reading files", done, total),
     )
-    choice = choose_config(survey, has_gpu=early.device != "cpu" and gpu_is_there())
-    for label, reason in choice.reasons:
-        screen.fact(label, reason)
-    return choice.config, survey
+    choice = choose_config(survey, has_gpu=early.device != "cpu" and gpu_is_there(), source=source)
+    return choice.config, choice, survey
+
+
+def _typed_source(arguments: list[str]) -> "SourceConfig":
+    """Returns how to read the data: the one part of the config that must be known before the rest can be chosen."""
+    from perceptio.cli.arguments import parse_part
+    from perceptio.runs.config import SourceConfig
+
+    @dataclass(frozen=True, kw_only=True)
+    class SourceArguments:
+        source: SourceConfig = field(default_factory=SourceConfig)
+
+    return parse_part(SourceArguments, arguments, command="train").source
 
 
 def _resume(run: Path, rest: list[str]) -> int:
@@ -183,8 +226,11 @@ def _resume(run: Path, rest: list[str]) -> int:
     if chosen.out is not None:
         raise UsageError("--out has no effect with --resume; remove it")
     screen = ConsoleScreen(quiet=chosen.quiet or _is_follower())
-    result = resume_run(run, _options(chosen), epochs=chosen.epochs, screen=screen)
-    return _show_result(result, screen, as_json=chosen.json)
+    try:
+        result = resume_run(run, _options(chosen), epochs=chosen.epochs, screen=screen)
+        return _show_result(result, screen, as_json=chosen.json)
+    finally:
+        screen.close()
 
 
 def _is_follower() -> bool:
@@ -195,11 +241,17 @@ def _is_follower() -> bool:
 def _options(place: Place) -> "TrainOptions":
     from perceptio.runs.workbench import TrainOptions
 
-    return TrainOptions(out=place.out, device=place.device, workers=place.workers, tensorboard=place.tensorboard)
+    return TrainOptions(
+        out=place.out,
+        device=place.device,
+        workers=place.workers,
+        tensorboard=place.tensorboard,
+        command=shlex.join(["perceptio", *sys.argv[1:]]),
+    )
 
 
 def _show_result(result: "RunResult", screen: "ConsoleScreen", *, as_json: bool) -> int:
-    from perceptio.cli.screen import print_result
+    from perceptio.cli.screen import print_json, print_result
 
     screen.close()
     code = 130 if result.ended == "interrupted" else 0
@@ -212,9 +264,12 @@ def _show_result(result: "RunResult", screen: "ConsoleScreen", *, as_json: bool)
         "test": dict(result.test),
     }
     if as_json:
-        print_result(json.dumps(document))
+        print_json(document)
     elif result.ended == "interrupted":
         print_result(f"Stopped   saved; go on with: perceptio train --resume {result.folder}")
+    elif result.best_epoch is None:
+        print_result("Test      no test result: no evaluation gave a number")
+        print_result(f"Report    {result.folder / 'report.html'}")
     else:
         values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in result.test.items())
         print_result(f"Test      {values} (weights of epoch {result.best_epoch:g})")

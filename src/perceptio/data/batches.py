@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,14 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def pin_memory(self) -> "Batch":
+        """Returns the batch in page-locked memory; the loader calls this where copies to a GPU are to overlap."""
+        return replace(
+            self,
+            values=self.values.pin_memory(),
+            extents=None if self.extents is None else self.extents.pin_memory(),
+        )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from perceptio.data.order import SampleKey
 from perceptio.data.records import Record, Skipped, Source
-from perceptio.errors import DataError, FileError
+from perceptio.errors import FileError
 from perceptio.randomness import generator
 
 MAX_STAND_INS = 20
@@ -35,7 +35,7 @@ class Sample:
 
     Attributes:
         index: index of the record that `values` show. In training that may be a stand-in's.
-        values: uint8 (\\*axes, channels), or None where evaluation could not read the file.
+        values: uint8 (\\*axes, channels), or None where the file could not be read and, in training, no stand-in.
         failures: files that could not be read on the way.
     """
 
@@ -73,9 +73,8 @@ class TrainingSamples(Dataset[Sample]):
                 continue
             random = generator(self.seed, "sample", epoch, index)
             return Sample(index, self.reader.training_view(decoded, random), tuple(failures))
-        raise DataError(
-            f"{MAX_STAND_INS} files in a row cannot be read, the last one {failures[-1].name}: {failures[-1].reason}"
-        )
+        # Not raised here: an error from a worker process would reach the user wrapped in a traceback.
+        return Sample(index, None, tuple(failures))
 
 
 class EvaluationSamples(Dataset[Sample]):

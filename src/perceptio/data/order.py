@@ -6,6 +6,7 @@ dropped. Any number of worker processes, and any step at which training goes on,
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,9 +16,12 @@ SampleKey = tuple[int, int]
 """(epoch from 0, index of the sample): all that a sample's random choices depend on, beside the seed."""
 
 
+@lru_cache(maxsize=2)
 def epoch_order(seed: int, epoch: int, num_samples: int) -> np.ndarray:
-    """Returns the permutation of the samples in an epoch."""
-    return generator(seed, "order", epoch).permutation(num_samples)
+    """Returns the permutation of the samples in an epoch, read-only. Drawn once an epoch, not once a step."""
+    order = generator(seed, "order", epoch).permutation(num_samples)
+    order.setflags(write=False)
+    return order
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,10 +34,11 @@ def cross_attend_maps(
     _check_range("cross-attend", cross_attends, model.config.num_cross_attends)
     maps: dict[int, Tensor] = {}
 
-    def observe(number: int, cross_attend: CrossAttend, latent_array: Tensor, prepared: KeysValues) -> None:
+    def observe(number: int, cross_attend: CrossAttend, latent_array: Tensor, prepared: KeysValues) -> bool:
         if number in cross_attends:
             scores = cross_attend.attention.scores(latent_array[:, list(latents)], prepared)
             maps[number] = (torch.softmax(scores, dim=-1) if softmax else scores)[0].mean(dim=0)
+        return number < max(cross_attends)
 
     was_training = model.training
     model.eval()

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from perceptio.data.batches import Batch
 from perceptio.data.records import Skipped
-from perceptio.errors import DataError
-from perceptio.tasks.classification import Task
+from perceptio.errors import DataError, PerceptioError
+from perceptio.tasks.classification import TargetTable, Task
 
 Prepare = Callable[[Tensor], Tensor]
 """Turns uint8 values into what the model takes, such as standardised float32."""
@@ -40,12 +40,13 @@ def predict_batches(
     task: Task,
     prepare: Prepare,
     device: torch.device,
-    targets: Tensor | None = None,
+    targets: TargetTable | None = None,
 ) -> Predictions:
-    """Runs the model in evaluation mode over batches; `targets` has one row per record.
+    """Runs the model in evaluation mode over batches; `targets` are those of the records by index.
 
     Raises:
         DataError: when no sample could be read.
+        PerceptioError: when the model's output is not finite.
     """
     indices, probabilities, losses = [], [], []
     failures: list[Skipped] = []
@@ -58,6 +59,11 @@ def predict_batches(
                 continue
             extents = None if batch.extents is None else batch.extents.to(device)
             logits = model(prepare(batch.values.to(device)), extents).float()
+            if not bool(torch.isfinite(logits).all()):
+                raise PerceptioError(
+                    "the model's output is not a number: its weights grew too large. Usual cause: a learning rate "
+                    "that is too high; take an earlier checkpoint, or train anew with a lower --learning-rate"
+                )
             indices.append(batch.indices)
             probabilities.append(task.probabilities(logits).cpu())
             if targets is not None:
@@ -74,7 +80,7 @@ def predict_batches(
     )
 
 
-def score(predictions: Predictions, targets: Tensor, task: Task) -> Mapping[str, float]:
+def score(predictions: Predictions, targets: TargetTable, task: Task) -> Mapping[str, float]:
     """Returns loss and the task's metrics over the samples that could be read."""
-    rows = targets.numpy()[predictions.indices]
+    rows = targets[predictions.indices].numpy()
     return {"loss": float(predictions.losses.mean()), **task.metrics(predictions.probabilities, rows)}

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from perceptio.modules.byte_array import ByteArray, GridPositions, Segment, TokenPositions
 from perceptio.modules.position_encoding import FourierGridPositions, LearnedPositions
@@ -150,25 +151,27 @@ class GridInput(nn.Module):
             inputs: values, channels last. Axes may be longer or shorter than the config's, unless positions are
                 learned or permuted.
             extents: how many places of each axis a sample fills when samples of different sizes are padded to one
-                grid; its positions run from -1 to 1 over its own extent and the rest is masked. None: all of them.
+                grid; its positions run from -1 to 1 over its own extent and the rest is masked, or zero where a
+                patch reaches across the border. None: all of them.
 
         Raises:
             ValueError: on another number of axes or channels, or axes that do not fit.
         """
-        self._check(inputs)
+        self._check(inputs, padded=extents is not None)
+        if extents is not None:
+            inputs = clear_outside(pad_to_patches(inputs, self.config.patch), extents)
         token_axes = tuple(length // size for length, size in zip(inputs.shape[1:-1], self.config.patch, strict=True))
         token_extents = None
         if extents is not None:
             sizes = torch.tensor(self.config.patch, device=extents.device)
             token_extents = (extents + sizes - 1) // sizes
+        order = self.token_order()
         segment = Segment(
             channels=split_patches(inputs, self.config.patch),
-            positions=self._positions_of(token_axes, token_extents, inputs.dtype),
+            positions=self._positions_of(token_axes, token_extents, inputs),
             mask=None if token_extents is None else extent_mask(token_extents, token_axes),
+            order=None if order is None else order.to(inputs.device),
         )
-        order = self.token_order()
-        if order is not None:
-            segment = permute_tokens(segment, order.to(inputs.device))
         return ByteArray(segments=(segment,))
 
     def token_order(self) -> Int[Tensor, " M"] | None:
@@ -178,18 +181,18 @@ class GridInput(nn.Module):
         return permutation(self.config.num_tokens, self.config.encoding.permutation_seed)
 
     def _positions_of(
-        self, token_axes: tuple[int, ...], extents: Tensor | None, dtype: torch.dtype
+        self, token_axes: tuple[int, ...], extents: Tensor | None, inputs: Tensor
     ) -> GridPositions | TokenPositions | None:
         if isinstance(self.positions, FourierGridPositions):
-            exact = torch.float64 if dtype == torch.float64 else torch.float32
-            tables: GridPositions = self.positions(token_axes, extents, dtype=exact)
+            exact = torch.float64 if inputs.dtype == torch.float64 else torch.float32
+            tables: GridPositions = self.positions(token_axes, extents, device=inputs.device, dtype=exact)
             return tables
         if self.positions is None:
             return None
         learned: TokenPositions = self.positions()
         return learned
 
-    def _check(self, inputs: Tensor) -> None:
+    def _check(self, inputs: Tensor, *, padded: bool) -> None:
         config, shape = self.config, tuple(inputs.shape)
         expected = f"(B, {', '.join(map(str, config.axes))}, {config.channels})"
         if len(shape) != len(config.axes) + 2 or shape[-1] != config.channels:
@@ -198,7 +201,7 @@ class GridInput(nn.Module):
         if fixed and shape[1:-1] != config.axes:
             why = "learned positions" if config.encoding.positions == "learned" else "a fixed permutation"
             raise ValueError(f"GridInput with {why} expects exactly {expected}, got {shape}.")
-        if any(length % size for length, size in zip(shape[1:-1], config.patch, strict=True)):
+        if not padded and any(length % size for length, size in zip(shape[1:-1], config.patch, strict=True)):
             raise ValueError(f"GridInput expects axes that patch {config.patch} divides, got {shape}.")
 
 
@@ -211,6 +214,23 @@ def split_patches(inputs: Float[Tensor, "B *axes channels"], patch: tuple[int, .
     patches = inputs.reshape(batch, *split, channels).permute(0, *tokens_first, 1 + 2 * num_axes)
     num_tokens = math.prod(length // size for length, size in zip(lengths, patch, strict=True))
     return patches.reshape(batch, num_tokens, math.prod(patch) * channels)
+
+
+def pad_to_patches(
+    inputs: Float[Tensor, "B *axes channels"], patch: tuple[int, ...]
+) -> Float[Tensor, "B *padded channels"]:
+    """Returns the grid with each axis lengthened by zeros to whole patches."""
+    missing = [-length % size for length, size in zip(inputs.shape[1:-1], patch, strict=True)]
+    # `pad` counts from the last dimension: nothing for the channels, then (before, after) of each axis.
+    return functional.pad(inputs, [0, 0, *(part for end in reversed(missing) for part in (0, end))])
+
+
+def clear_outside(
+    inputs: Float[Tensor, "B *axes channels"], extents: Int[Tensor, "B A"]
+) -> Float[Tensor, "B *axes channels"]:
+    """Returns zeros past each sample's extent: a patch that crosses the border must not see what stands there."""
+    inside = extent_mask(extents, tuple(inputs.shape[1:-1])).reshape(*inputs.shape[:-1], 1)
+    return torch.where(inside, inputs, torch.zeros_like(inputs))
 
 
 def extent_mask(extents: Int[Tensor, "B A"], lengths: tuple[int, ...]) -> Bool[Tensor, "B M"]:
@@ -227,14 +247,3 @@ def extent_mask(extents: Int[Tensor, "B A"], lengths: tuple[int, ...]) -> Bool[T
 def permutation(num_tokens: int, seed: int) -> Int[Tensor, " M"]:
     """Returns one fixed shuffled order of tokens."""
     return torch.from_numpy(generator(seed, "permute tokens").permutation(num_tokens))
-
-
-def permute_tokens(segment: Segment, order: Int[Tensor, " M"]) -> Segment:
-    """Returns the segment with its tokens in another order, each with its own positions and mask."""
-    positions = segment.positions
-    return Segment(
-        channels=segment.channels[:, order],
-        positions=None if positions is None else TokenPositions(features=positions.dense()[:, order]),
-        encoding=segment.encoding,
-        mask=None if segment.mask is None else segment.mask[:, order],
-    )

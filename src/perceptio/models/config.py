@@ -51,12 +51,23 @@ class PerceiverConfig:
     """Dropout of attention weights; the paper's models use none."""
 
     def __post_init__(self) -> None:
-        for name in ("num_latents", "latent_channels", "num_cross_attends", "cross_attend_widening_factor"):
+        for name in (
+            "num_latents",
+            "latent_channels",
+            "num_cross_attends",
+            "num_cross_attend_heads",
+            "num_self_attend_heads",
+            "cross_attend_widening_factor",
+            "self_attend_widening_factor",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("num_blocks", "num_self_attends_per_block"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for name in ("qk_channels", "v_channels"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
         for name in ("dropout", "attention_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
@@ -68,5 +79,5 @@ class PerceiverConfig:
 
     def attention_widths(self, input_channels: int) -> tuple[int, int]:
         """Returns (qk, v) widths of a cross-attend over bytes of `input_channels` channels."""
-        qk_channels = self.qk_channels or min(input_channels, self.latent_channels)
-        return qk_channels, self.v_channels or qk_channels
+        qk_channels = min(input_channels, self.latent_channels) if self.qk_channels is None else self.qk_channels
+        return qk_channels, qk_channels if self.v_channels is None else self.v_channels

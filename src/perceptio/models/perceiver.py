@@ -1,5 +1,6 @@
 """The Perceiver (paper section 3): a latent array that attends to a byte array, iterated with latent transformers."""
 
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -10,14 +11,15 @@ from perceptio.inputs.grid import GridInput, GridInputConfig
 from perceptio.models.config import PerceiverConfig
 from perceptio.models.heads import ClassificationHead
 from perceptio.models.iteration_plan import count_weights, iteration_plan
-from perceptio.modules.attention import CrossAttention, KeysValues, SelfAttention, normalise_bytes
+from perceptio.modules.attention import ByteView, CrossAttention, KeysValues, SelfAttention
 from perceptio.modules.byte_array import ByteArray
 from perceptio.modules.initialisation import init_embedding
 from perceptio.modules.layers import CrossAttend, LatentTransformer, SelfAttend
 from perceptio.shapes import Float, Int, Tensor
 
-CrossAttendObserver = Callable[[int, CrossAttend, Tensor, KeysValues], None]
-"""Called before each cross-attend with its number from 0, its weights, the latents (B, N, D) and the keys."""
+CrossAttendObserver = Callable[[int, CrossAttend, Tensor, KeysValues], bool]
+"""Called before each cross-attend with its number from 0, its weights, the latents (B, N, D) and the keys;
+returns whether to go on."""
 
 
 class Perceiver(nn.Module):
@@ -38,6 +40,7 @@ class Perceiver(nn.Module):
         self.input = input
         self.config = config
         self.plan = iteration_plan(config)
+        self._uses = Counter(self.plan)
         self.checkpoint_activations = False
         self.latents = nn.Parameter(torch.empty(config.num_latents, config.latent_channels))
         init_embedding(self.latents, config.latent_init_std)
@@ -59,11 +62,14 @@ class Perceiver(nn.Module):
     def encode(self, byte_array: ByteArray, observe: CrossAttendObserver | None = None) -> Float[Tensor, "B N D"]:
         """Walks the iteration plan and returns the last latents.
 
-        Keys and values depend on the byte array and the weights alone: cross-attends that follow each other with the
-        same weights share them.
+        What a cross-attend prepares depends on the byte array and its weights alone: cross-attends that follow each
+        other with the same weights share it.
+
+        Args:
+            observe: called before each cross-attend; when it returns False, the walk ends there.
         """
+        view = ByteView(byte_array)
         latents = self.latents.expand(byte_array.batch_size, -1, -1)
-        normalised = normalise_bytes(byte_array)
         prepared_weights, prepared = None, None
         num_seen = 0
         for step in self.plan:
@@ -72,20 +78,27 @@ class Perceiver(nn.Module):
                 continue
             cross_attend = self.cross_attends[step.weights]
             assert isinstance(cross_attend, CrossAttend)
+            if self._recomputes and self._uses[step] == 1 and observe is None:
+                # Weights that are used once share nothing: their keys and values need not be kept either.
+                latents = self._run(cross_attend.read, latents, view)
+                continue
             if prepared is None or prepared_weights != step.weights:
-                prepared_weights, prepared = step.weights, cross_attend.prepare(normalised)
-            if observe is not None:
-                observe(num_seen, cross_attend, latents, prepared)
+                prepared_weights, prepared = step.weights, cross_attend.prepare(view)
+            if observe is not None and not observe(num_seen, cross_attend, latents, prepared):
+                return latents
             num_seen += 1
             latents = self._run(cross_attend, latents, prepared)
         return latents
 
-    def _run(self, part: nn.Module, *arguments: object) -> Tensor:
-        if self.checkpoint_activations and self.training:
-            result: Tensor = checkpoint(part, *arguments, use_reentrant=False)
-        else:
-            result = part(*arguments)
-        return result
+    @property
+    def _recomputes(self) -> bool:
+        return self.checkpoint_activations and self.training
+
+    def _run(self, part: Callable[..., Tensor], *arguments: object) -> Tensor:
+        if self._recomputes:
+            recomputed: Tensor = checkpoint(part, *arguments, use_reentrant=False)
+            return recomputed
+        return part(*arguments)
 
 
 def build_perceiver(input_config: GridInputConfig, config: PerceiverConfig, num_classes: int) -> Perceiver:

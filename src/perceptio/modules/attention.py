@@ -16,18 +16,23 @@ from perceptio.shapes import Bool, Float, Tensor
 LAYER_NORM_EPS = 1e-5
 
 
-@dataclass(frozen=True)
-class NormalisedBytes:
-    """A byte array after layer norm without gain and bias: the same for every set of cross-attention weights."""
+class ByteView:
+    """A byte array as all cross-attends of one forward pass look at it: what they share is computed once, when asked.
 
-    values: Float[Tensor, "B M C"]
-    byte_mask: Bool[Tensor, "B M"] | None
+    A cross-attend asks for what its way of attending needs. The textbook way needs the normalised matrix; others can
+    work from the byte array's structure and never ask for it.
+    """
 
+    def __init__(self, byte_array: ByteArray) -> None:
+        self.byte_array = byte_array
+        self._normalised: Tensor | None = None
 
-def normalise_bytes(byte_array: ByteArray) -> NormalisedBytes:
-    """Returns each token with mean 0 and variance 1, computed once for all cross-attends of a forward pass."""
-    values = functional.layer_norm(byte_array.dense(), (byte_array.num_channels,), eps=LAYER_NORM_EPS)
-    return NormalisedBytes(values, byte_array.mask())
+    def normalised(self) -> Float[Tensor, "B M C"]:
+        """Returns each token with mean 0 and variance 1: layer norm without gain and bias."""
+        if self._normalised is None:
+            channels = self.byte_array.num_channels
+            self._normalised = functional.layer_norm(self.byte_array.dense(), (channels,), eps=LAYER_NORM_EPS)
+        return self._normalised
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,14 @@ class KeysValues:
     k_BHME: Float[Tensor, "B H M E"]
     v_BHMV: Float[Tensor, "B H M V"]
     byte_mask: Bool[Tensor, "B M"] | None
+
+    def attend(self, q_BHNE: Float[Tensor, "B H N E"], dropout: float) -> Float[Tensor, "B H N V"]:
+        """Returns what the queries read."""
+        return attend(q_BHNE, self.k_BHME, self.v_BHMV, self.byte_mask, dropout)
+
+    def scores(self, q_BHNE: Float[Tensor, "B H N E"]) -> Float[Tensor, "B H N M"]:
+        """Returns the attention scores before the softmax."""
+        return attention_scores(q_BHNE, self.k_BHME)
 
 
 def check_head_widths(heads_name: str, num_heads: int, widths: Mapping[str, int]) -> None:
@@ -87,7 +100,7 @@ class CrossAttention(nn.Module):
         self.value = make_linear(input_channels, v_channels)
         self.output = make_linear(v_channels, latent_channels)
 
-    def prepare(self, normalised: NormalisedBytes) -> KeysValues:
+    def prepare(self, view: ByteView) -> KeysValues:
         """Returns keys and values.
 
         The layer norm's gain g and bias b go into the projections: W (g x + b) + c = (W g) x + (W b + c). So the
@@ -95,21 +108,21 @@ class CrossAttention(nn.Module):
         """
         weight = torch.cat([self.key.weight, self.value.weight])
         bias = torch.cat([self.key.bias, self.value.bias]) + weight @ self.byte_norm.bias
-        projected = functional.linear(normalised.values, weight * self.byte_norm.weight, bias)
+        projected = functional.linear(view.normalised(), weight * self.byte_norm.weight, bias)
         keys, values = torch.split(projected, [self.key.out_features, self.value.out_features], dim=-1)
-        return KeysValues(self._heads(keys), self._heads(values), normalised.byte_mask)
+        return KeysValues(self._heads(keys), self._heads(values), view.byte_array.mask())
 
     def forward(self, latents: Float[Tensor, "B N D"], prepared: KeysValues) -> Float[Tensor, "B N D"]:
         """Returns what the latents read from the byte array; a sample with no byte present reads zeros."""
         q_BHNE = self._heads(self.query(self.query_norm(latents)))
         dropout = self.dropout if self.training else 0.0
-        attended = attend(q_BHNE, prepared.k_BHME, prepared.v_BHMV, prepared.byte_mask, dropout)
+        attended = prepared.attend(q_BHNE, dropout)
         output: Tensor = self.output(rearrange(attended, "B H N V -> B N (H V)"))
         return output
 
     def scores(self, latents: Float[Tensor, "B N D"], prepared: KeysValues) -> Float[Tensor, "B H N M"]:
         """Returns the attention scores before the softmax. Pass only the latents that are wanted: the map is N x M."""
-        return attention_scores(self._heads(self.query(self.query_norm(latents))), prepared.k_BHME)
+        return prepared.scores(self._heads(self.query(self.query_norm(latents))))
 
     def _heads(self, projected: Tensor) -> Tensor:
         return rearrange(projected, "B L (H E) -> B H L E", H=self.num_heads)

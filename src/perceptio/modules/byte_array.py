@@ -6,7 +6,6 @@ a grid, made of one small table per axis; only the sample channels differ. A `By
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,40 +20,45 @@ class GridPositions:
     Attributes:
         tables: for each axis the features of its positions, (B or 1, axis length, features). One row of tables for
             the whole batch, or one per sample where samples of different extents are padded to one grid.
-        order: column c of the dense features is column order[c] of the tables set side by side.
+        kinds: how many columns of each kind every table has, such as (1, K, K): the position, its sines, its cosines.
+            The dense features hold the first kind of all axes, then the second kind of all axes, and so on: the order
+            of the official code, which stored weights rely on.
     """
 
     tables: tuple[Float[Tensor, "_ _ _"], ...]
-    order: Int[Tensor, " _"]
+    kinds: tuple[int, ...]
 
     @property
     def num_channels(self) -> int:
         """Features of all axes together."""
-        return sum(table.shape[-1] for table in self.tables)
+        return len(self.tables) * sum(self.kinds)
 
     @property
     def num_tokens(self) -> int:
         """Places of the grid, M."""
         return math.prod(table.shape[1] for table in self.tables)
 
+    def parts(self, batch: int) -> list[Float[Tensor, "B M _"]]:
+        """Returns the dense features in pieces that only need to be set side by side."""
+        lengths = [table.shape[1] for table in self.tables]
+        pieces = []
+        for kind in range(len(self.kinds)):
+            for axis, table in enumerate(self.tables):
+                columns = torch.split(table, list(self.kinds), dim=-1)[kind]
+                shape = [1] * len(lengths)
+                shape[axis] = lengths[axis]
+                spread = columns.reshape(len(table), *shape, -1).expand(batch, *lengths, -1)
+                pieces.append(spread.flatten(1, -2))
+        return pieces
+
     def dense(self) -> Float[Tensor, "_ M _"]:
         """Returns the features of every token, (B or 1, M, features)."""
-        lengths = [table.shape[1] for table in self.tables]
-        spread = []
-        for axis, table in enumerate(self.tables):
-            shape = [1] * len(lengths)
-            shape[axis] = lengths[axis]
-            spread.append(
-                table.reshape(len(table), *shape, -1).expand(len(table), *lengths, table.shape[-1]).flatten(1, -2)
-            )
-        batch = max(len(table) for table in self.tables)
-        features = torch.cat([part.expand(batch, -1, -1) for part in spread], dim=-1)
-        return features.index_select(-1, self.order)
+        return torch.cat(self.parts(max(len(table) for table in self.tables)), dim=-1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenPositions:
-    """Position features that belong to each token on its own: learned ones, coordinates of points, permuted grids.
+    """Position features that belong to each token on its own: learned ones, coordinates of points.
 
     Attributes:
         features: (B or 1, M, features).
@@ -72,6 +76,10 @@ class TokenPositions:
         """Tokens, M."""
         return self.features.shape[1]
 
+    def parts(self, batch: int) -> list[Float[Tensor, "B M _"]]:
+        """Returns the features, for every sample of the batch, as one piece."""
+        return [self.features.expand(batch, -1, -1)]
+
     def dense(self) -> Float[Tensor, "_ M _"]:
         """Returns the features."""
         return self.features
@@ -86,12 +94,15 @@ class Segment:
         positions: where each token stands, or None where tokens have no order.
         encoding: a learned vector that is the same for every token and tells this modality from others, or None.
         mask: True where a token is present; None means all are.
+        order: which of the tokens stands at each place of the byte array, where they are shuffled; None: as they come.
+            Channels, positions and mask are kept unshuffled, so that a grid stays a grid.
     """
 
     channels: Float[Tensor, "B M _"]
     positions: GridPositions | TokenPositions | None = None
     encoding: Float[Tensor, " _"] | None = None
     mask: Bool[Tensor, "B M"] | None = None
+    order: Int[Tensor, " M"] | None = None
 
     @property
     def num_channels(self) -> int:
@@ -104,10 +115,17 @@ class Segment:
         batch, num_tokens, _ = self.channels.shape
         parts = [self.channels]
         if self.positions is not None:
-            parts.append(self.positions.dense().to(self.channels.dtype).expand(batch, -1, -1))
+            parts += [part.to(self.channels.dtype) for part in self.positions.parts(batch)]
         if self.encoding is not None:
             parts.append(self.encoding.to(self.channels.dtype).expand(batch, num_tokens, -1))
-        return torch.cat(parts, dim=-1)
+        dense = torch.cat(parts, dim=-1)
+        return dense if self.order is None else dense[:, self.order]
+
+    def dense_mask(self) -> Bool[Tensor, "B M"]:
+        """Returns True where a token is present, in the order of `dense`."""
+        if self.mask is None:
+            return torch.ones(self.channels.shape[:2], dtype=torch.bool, device=self.channels.device)
+        return self.mask if self.order is None else self.mask[:, self.order]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,29 +169,4 @@ class ByteArray:
         """Returns True where a token is present, or None when every segment is whole."""
         if all(segment.mask is None for segment in self.segments):
             return None
-        return torch.cat([_mask_of(segment) for segment in self.segments], dim=1)
-
-
-def _mask_of(segment: Segment) -> Tensor:
-    if segment.mask is not None:
-        return segment.mask
-    return torch.ones(segment.channels.shape[:2], dtype=torch.bool, device=segment.channels.device)
-
-
-def axis_major_order(axis_features: Sequence[tuple[int, ...]]) -> list[int]:
-    """Returns the `GridPositions.order` that groups the tables' columns by kind instead of by axis.
-
-    The official order is all positions, then all sines, then all cosines; a table holds one axis's position, sines and
-    cosines side by side.
-
-    Args:
-        axis_features: for each axis how many columns of each kind its table has, such as (1, K, K).
-    """
-    starts, start = [], 0
-    for counts in axis_features:
-        begins = []
-        for count in counts:
-            begins.append(range(start, start + count))
-            start += count
-        starts.append(begins)
-    return [column for kind in zip(*starts, strict=True) for columns in kind for column in columns]
+        return torch.cat([segment.dense_mask() for segment in self.segments], dim=1)

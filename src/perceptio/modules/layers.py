@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from perceptio.modules.attention import CrossAttention, KeysValues, NormalisedBytes, SelfAttention
+from perceptio.modules.attention import ByteView, CrossAttention, KeysValues, SelfAttention
 from perceptio.modules.feed_forward import FeedForward, GeluKind
 from perceptio.shapes import Float, Tensor
 
@@ -25,9 +25,14 @@ class CrossAttend(nn.Module):
         self.feed_forward = FeedForward(latent_channels, widening_factor=widening_factor, gelu=gelu)
         self.dropout = nn.Dropout(dropout)
 
-    def prepare(self, normalised: NormalisedBytes) -> KeysValues:
+    def prepare(self, view: ByteView) -> KeysValues:
         """Returns what depends on the byte array alone, to be computed once for all iterations that share weights."""
-        return self.attention.prepare(normalised)
+        return self.attention.prepare(view)
+
+    def read(self, latents: Float[Tensor, "B N D"], view: ByteView) -> Float[Tensor, "B N D"]:
+        """Returns the latents updated by a byte array that nothing else with these weights will read."""
+        updated: Tensor = self(latents, self.prepare(view))
+        return updated
 
     def forward(self, latents: Float[Tensor, "B N D"], prepared: KeysValues) -> Float[Tensor, "B N D"]:
         """Returns the latents updated by the byte array."""

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from perceptio.kernels.fourier import extent_positions, fourier_features, frequency_bands, grid_positions
-from perceptio.modules.byte_array import GridPositions, TokenPositions, axis_major_order
+from perceptio.modules.byte_array import GridPositions, TokenPositions
 from perceptio.modules.initialisation import init_embedding
 from perceptio.shapes import Float, Int, Tensor
 
@@ -19,31 +19,31 @@ class FourierGridPositions(nn.Module):
         include_positions: whether the raw position stands beside its sines and cosines.
     """
 
-    order: Tensor
-
     def __init__(self, max_frequency: tuple[float, ...], *, num_bands: int, include_positions: bool) -> None:
         super().__init__()
         self.max_frequency = max_frequency
         self.num_bands = num_bands
         self.include_positions = include_positions
-        kinds = (1, num_bands, num_bands) if include_positions else (num_bands, num_bands)
-        order = torch.tensor(axis_major_order([kinds] * len(max_frequency)), device="cpu")
-        self.register_buffer("order", order, persistent=False)
+        self.kinds = (1, num_bands, num_bands) if include_positions else (num_bands, num_bands)
 
     @property
     def num_channels(self) -> int:
         """Features of one token, all axes: A (2 K + 1), or A 2 K without raw positions."""
-        return len(self.max_frequency) * (2 * self.num_bands + int(self.include_positions))
+        return len(self.max_frequency) * sum(self.kinds)
 
     def forward(
-        self, lengths: tuple[int, ...], extents: Int[Tensor, "B A"] | None, *, dtype: torch.dtype
+        self,
+        lengths: tuple[int, ...],
+        extents: Int[Tensor, "B A"] | None,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> GridPositions:
         """Returns the tables of a grid of `lengths` places; `extents` says how much of it each sample fills.
 
         The tables are computed in float32 (float64 for a float64 model), also under autocast: in half precision
         the higher bands lose the position.
         """
-        device = self.order.device
         tables = []
         for axis, (length, top) in enumerate(zip(lengths, self.max_frequency, strict=True)):
             bands = frequency_bands(self.num_bands, top, device=device, dtype=dtype)
@@ -52,7 +52,7 @@ class FourierGridPositions(nn.Module):
             else:
                 positions = extent_positions(extents[:, axis], length, dtype=dtype)
             tables.append(fourier_features(positions, bands, include_positions=self.include_positions))
-        return GridPositions(tables=tuple(tables), order=self.order)
+        return GridPositions(tables=tuple(tables), kinds=self.kinds)
 
 
 class LearnedPositions(nn.Module):

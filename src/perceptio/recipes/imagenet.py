@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from perceptio.data.image_config import ImageConfig
 from perceptio.data.splits import SplitConfig
 from perceptio.inputs.grid import GridEncoding
 from perceptio.models.config import PerceiverConfig
@@ -30,6 +31,17 @@ def imagenet() -> RunConfig:
         source=SourceConfig(format="folder", validation_is_test=True),
         # The official code holds 10,000 of the 1,281,167 training images out to choose on, too.
         split=SplitConfig(validation=10_000 / 1_281_167),
+        image=ImageConfig(
+            # Not in the paper, which says "Inception-style preprocessing" and RandAugment: mirroring, RandAugment's
+            # number of operations and magnitude, the colours' mean and deviation. Taken from the official code.
+            flip_probability=0.5,
+            randaugment_layers=4,
+            randaugment_magnitude=5,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+        ),
+        # Not in the paper: heads of the self-attention layers and the kind of GELU. Taken from the official code.
+        model=PerceiverConfig(num_self_attend_heads=8, gelu="tanh"),
         training=TrainingConfig(
             # Not in the paper: betas, eps, weight decay, clipping. Taken from the official code of Perceiver IO.
             optimizer=OptimizerConfig(kind="lamb", weight_decay=0.1, clip_norm=10.0),
@@ -60,5 +72,5 @@ def imagenet_learned() -> RunConfig:
         base,
         recipe="imagenet-learned",
         encoding=GridEncoding(positions="learned", learned_channels=128, learned_init_std=1.0),
-        model=PerceiverConfig(num_cross_attends=1),
+        model=replace(base.model, num_cross_attends=1),
     )

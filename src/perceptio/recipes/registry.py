@@ -19,6 +19,17 @@ RECIPES: Mapping[str, Callable[[], RunConfig]] = MappingProxyType(
     }
 )
 
+RECIPE_CLASSES: Mapping[str, int] = MappingProxyType(
+    {
+        "fashion-sample": 10,
+        "fashion-mnist": 10,
+        "imagenet": 1000,
+        "imagenet-permuted": 1000,
+        "imagenet-learned": 1000,
+    }
+)
+"""Classes in the data that each recipe is for; the model's last layer depends on it."""
+
 
 def find_recipe(name: str) -> RunConfig:
     """Returns the config of a recipe.

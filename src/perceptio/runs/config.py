@@ -1,5 +1,6 @@
 """One run as a value: everything that decides its result."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,6 +8,7 @@ from perceptio.data.image_config import ImageConfig
 from perceptio.data.splits import SplitConfig
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.models.config import PerceiverConfig
+from perceptio.modules.attention import check_head_widths
 from perceptio.tasks.classification import TaskConfig
 from perceptio.training.config import TrainingConfig
 
@@ -57,13 +59,41 @@ class RunConfig:
         for name in ("epochs", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
-        if self.image.geometry == "fit" and self.training.mixing.active:
+        parts = self.training.num_micro_batches
+        if self.batch_size % parts:
             raise ValueError(
-                "training.mixing needs images of one size: image.geometry='fit' gives many. "
-                "Use image.geometry='crop', or leave mixing off."
+                f"training.num_micro_batches must divide batch_size: got {parts} and {self.batch_size}. "
+                f"Use a batch_size of {-(-self.batch_size // parts) * parts}."
             )
-        self.input_config()
+        if self.image.geometry == "fit":
+            self._check_sizes_may_differ()
+        qk_channels, v_channels = self.model.attention_widths(self.input_config().input_channels)
+        check_head_widths(
+            "model.num_cross_attend_heads",
+            self.model.num_cross_attend_heads,
+            {"model.qk_channels": qk_channels, "model.v_channels": v_channels},
+        )
+
+    def _check_sizes_may_differ(self) -> None:
+        fixed = {
+            "training.mixing": self.training.mixing.active,
+            "encoding.positions='learned'": self.encoding.positions == "learned",
+            "encoding.permutation_seed": self.encoding.permutation_seed is not None,
+        }
+        for name, is_set in fixed.items():
+            if is_set:
+                raise ValueError(
+                    f"{name} needs images of one size: image.geometry='fit' gives many. "
+                    f"Use image.geometry='crop', or leave {name.split('=')[0]} at its default."
+                )
 
     def input_config(self) -> GridInputConfig:
         """Returns the model's input: the images' size and channels, and the encoding."""
         return GridInputConfig(axes=self.image.size, channels=self.image.channels, encoding=self.encoding)
+
+
+def absolute_data(data: str | None, format: str) -> str | None:
+    """Returns --data as a path that means the same from every folder; the embedded sample has a name and no path."""
+    if data is None or format == "sample" or not data.strip():
+        return data
+    return os.path.abspath(os.path.expanduser(data))  # noqa: PTH100, PTH111 (Path keeps ".." and refuses "~nobody")

@@ -48,10 +48,17 @@ class Survey:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all names, labels and skipped files: equal data gives equal fingerprints."""
-        lines = [f"{record.name}\t{record.labels}\t{record.split}\t{record.group}" for record in self.usable]
+        """Hash of all names, labels, file sizes and skipped files. Same-sized changes of content go unnoticed."""
+        lines = [
+            f"{record.name}\t{record.labels}\t{record.split}\t{record.group}\t{self._size_of(record)}"
+            for record in self.usable
+        ]
         lines += [f"skipped\t{skipped.name}" for skipped in self.skipped]
         return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+    def _size_of(self, record: Record) -> int:
+        item = self.source.load(record) if self.source.root is not None else None
+        return item.stat().st_size if isinstance(item, Path) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +90,14 @@ class PreparedData:
         }
 
 
-def survey_data(data: str | None, config: SourceConfig, *, progress: Progress | None = None) -> Survey:
+def survey_data(
+    data: str | None, config: SourceConfig, *, copies: bool = True, progress: Progress | None = None
+) -> Survey:
     """Opens a source, reads its files' headers (or all of them) and looks for copies.
+
+    Args:
+        copies: False leaves out the search for files of equal content, which reads every file that shares its size
+            with another; a split that is already made does not need it.
 
     Raises:
         UsageError: without data.
@@ -110,7 +123,7 @@ def survey_data(data: str | None, config: SourceConfig, *, progress: Progress | 
         usable=_validation_as_test(probed.good) if config.validation_is_test else probed.good,
         skipped=probed.skipped,
         shapes=probed.shapes,
-        copies=find_duplicates(source, probed.good),
+        copies=find_duplicates(source, probed.good) if copies else (),
     )
 
 

@@ -1,82 +1,96 @@
 """A run's model on labelled data: its own test samples, or others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from perceptio.data.dataset import EvaluationSamples
 from perceptio.data.image_reader import ImageReader
 from perceptio.data.limits import Limits
-from perceptio.data.records import Record
+from perceptio.data.names import printable
+from perceptio.data.records import Record, Skipped
 from perceptio.data.split_file import read_split
 from perceptio.errors import DataError, UsageError
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import Survey, choose_workers, survey_data
 from perceptio.runs.folder import RunFolder
-from perceptio.runs.machine import Device, make_accelerator
-from perceptio.runs.model_file import find_model_file, read_model
+from perceptio.runs.machine import Device, choose_device
+from perceptio.runs.model_file import ModelFacts, find_model_file, read_model
 from perceptio.runs.results import Measured, measure
+from perceptio.runs.workbench import evaluation_batch_size
 from perceptio.tasks.classification import TaskConfig, build_task
 
 
 def evaluate_run(
     run: Path, *, data: str | None = None, split: str = "test", device: Device = "auto", workers: int | None = None
 ) -> Measured:
-    """Returns the result of a run's best weights.
+    """Returns the result of a run's best weights. Files that are gone or cannot be read are among its failures.
 
     Args:
         data: other labelled data, used whole; None: the run's own, of which `split` is taken.
         split: "train", "validation" or "test".
 
     Raises:
-        UsageError: when there is no model, or the data has a class that the model does not know.
+        UsageError: when there is no model, or the data has labels that the model cannot give.
         DataError: when no sample is left.
     """
     path = find_model_file(run)
     model, facts = read_model(path)
-    survey, records, name = _choose_records(path, facts.config, data, split)
-    _check_classes(records, facts.classes, survey.data)
-    accelerator = make_accelerator(device, "fp32")
-    model.to(accelerator.device)
+    chosen = choose_device(device)
+    survey, records, missing = _choose_records(path, facts.config, data, split)
+    _check_labels(records, facts, survey.data)
     reader = ImageReader(facts.config.image, Limits())
     batches = EvaluationBatches(
         EvaluationSamples(survey.source, records, reader),
-        batch_size=facts.config.batch_size,
+        batch_size=evaluation_batch_size(facts.config, num_processes=1),
         num_workers=choose_workers(workers, survey.source),
     )
-    return measure(
-        model,
+    measured = measure(
+        model.to(chosen),
         batches,
-        split=name,
+        split=split if data is None else f"all of {data}",
         task=build_task(TaskConfig(kind=facts.task), multi_label=facts.task == "multi_label"),
         classes=facts.classes,
-        device=accelerator.device,
+        device=chosen,
         image=reader,
     )
+    failures = (*missing, *measured.predictions.failures)
+    return replace(measured, predictions=replace(measured.predictions, failures=failures))
 
 
 def _choose_records(
     model_file: Path, config: RunConfig, data: str | None, split: str
-) -> tuple[Survey, tuple[Record, ...], str]:
+) -> tuple[Survey, tuple[Record, ...], tuple[Skipped, ...]]:
+    """Returns what is there, the records to measure on, and those that cannot be."""
     if data is not None:
-        survey = survey_data(data, SourceConfig())
-        return survey, survey.usable, f"all of {data}"
+        survey = survey_data(data, SourceConfig(), copies=False)
+        return survey, survey.usable, survey.skipped
     folder = RunFolder(model_file.parent)
     if not folder.split.exists():
         raise UsageError(f"{model_file} has no split.csv beside it: say which labelled data to use with --data")
-    survey = survey_data(config.data, config.source)
-    splits = read_split(folder.split)
-    records = tuple(record for record in survey.usable if splits.get(record.name) == split)
+    survey = survey_data(config.data, config.source, copies=False)
+    wanted = {name for name, part in read_split(folder.split).items() if part == split}
+    records = tuple(record for record in survey.usable if record.name in wanted)
     if not records:
         raise DataError(f"no file of the {split} split is left in {survey.data}")
-    return survey, records, split
+    reasons = {entry.name: entry.reason for entry in survey.skipped}
+    missing = sorted(printable(name) for name in wanted - {record.name for record in records})
+    return survey, records, tuple(Skipped(name, reasons.get(name, "no longer there")) for name in missing)
 
 
-def _check_classes(records: Sequence[Record], classes: Sequence[str], data: str) -> None:
+def _check_labels(records: Sequence[Record], facts: ModelFacts, data: str) -> None:
     """Classes are matched by name, never by position."""
-    unknown = sorted({label for record in records for label in record.labels} - set(classes))
+    known = facts.classes
+    unknown = sorted({label for record in records for label in record.labels} - set(known))
     if unknown:
         raise UsageError(
             f"{data} has the class {unknown[0]!r}, which the model does not know ({len(unknown)} such classes). "
-            f"It knows: {', '.join(classes[:10])}"
+            f"It knows: {', '.join(known[:10])}"
+        )
+    unfit = [record for record in records if len(record.labels) != 1] if facts.task == "single_label" else []
+    if unfit:
+        raise UsageError(
+            f"this model gives one class a sample, but {printable(unfit[0].name)} in {data} has "
+            f"{len(unfit[0].labels) or 'no'} labels ({len(unfit)} such samples). Remove them from the table."
         )

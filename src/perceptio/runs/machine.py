@@ -20,15 +20,24 @@ from perceptio.version import __version__
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def make_accelerator(device: Device, precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
-    """Returns Accelerate's view of device, precision and processes.
+def choose_device(device: Device) -> torch.device:
+    """Returns the device that is asked for; auto takes a GPU if there is one.
 
     Raises:
         UsageError: when a GPU is asked for and there is none.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda, but PyTorch finds no GPU here. Use --device cpu, or leave it away.")
-    on_gpu = device != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def make_accelerator(device: Device, precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
+    """Returns Accelerate's view of device, precision and processes.
+
+    Raises:
+        UsageError: when a GPU is asked for and there is none.
+    """
+    on_gpu = choose_device(device).type == "cuda"
     mixed = {"auto": "bf16" if on_gpu else "no", "fp32": "no", "bf16": "bf16"}[precision]
     # Accelerate keeps its state for the whole process and refuses a second setting: one process may train twice.
     AcceleratorState._reset_state(reset_partial_state=True)

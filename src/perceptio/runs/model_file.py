@@ -1,6 +1,7 @@
 """model.safetensors: weights, with the config and the class names in the header, so that one file predicts."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor
 
 from perceptio.errors import UsageError, nearest
 from perceptio.models.perceiver import Perceiver, build_perceiver
@@ -27,17 +28,20 @@ class ModelFacts:
     config: RunConfig
     classes: tuple[str, ...]
     task: Literal["single_label", "multi_label"]
+    step: int = 0
+    """Optimizer steps after which these weights were taken."""
 
 
-def write_model(path: Path, model: nn.Module, facts: ModelFacts) -> None:
+def write_model(path: Path, weights: Mapping[str, Tensor], facts: ModelFacts) -> None:
     """Writes weights and facts; a crash leaves the old file or the new one."""
     header = {
         "format": FORMAT_VERSION,
         "config": to_json(facts.config),
         "classes": facts.classes,
         "task": facts.task,
+        "step": facts.step,
     }
-    tensors = {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
+    tensors = {name: value.detach().contiguous().cpu() for name, value in weights.items()}
     replace_durably(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
 
 
@@ -55,7 +59,10 @@ def read_model(path: Path) -> tuple[Perceiver, ModelFacts]:
             if header["format"] != FORMAT_VERSION:
                 raise UsageError(f"{path} has format {header['format']}, this version reads {FORMAT_VERSION}")
             facts = ModelFacts(
-                config=from_json(RunConfig, header["config"]), classes=tuple(header["classes"]), task=header["task"]
+                config=from_json(RunConfig, header["config"]),
+                classes=tuple(header["classes"]),
+                task=header["task"],
+                step=header["step"],
             )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError as error:

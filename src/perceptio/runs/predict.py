@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,11 +17,13 @@ from perceptio.data.image_reader import ImageReader
 from perceptio.data.limits import Limits
 from perceptio.data.names import is_ignored, is_not_a_sample
 from perceptio.errors import FileError
-from perceptio.runs.machine import Device, make_accelerator
-from perceptio.runs.model_file import find_model_file, read_model
+from perceptio.models.perceiver import Perceiver
+from perceptio.runs.machine import Device, choose_device
+from perceptio.runs.model_file import ModelFacts, find_model_file, read_model
 from perceptio.tasks.classification import TaskConfig, build_task
 
 BATCH_SIZE = 32
+DECODING_THREADS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,28 +40,39 @@ def predict_files(run: Path, files: Iterable[Path], *, device: Device = "auto") 
     """Yields one prediction for each file; a folder stands for the files in it, in the order of their names.
 
     Raises:
-        UsageError: when there is no model.
+        UsageError: at the call, when there is no model or no such device.
     """
     model, facts = read_model(find_model_file(run))
-    accelerator = make_accelerator(device, "fp32")
-    model.to(accelerator.device).eval()
+    chosen = choose_device(device)
+    return _predictions(model.to(chosen).eval(), facts, expand_folders(files), chosen)
+
+
+def _predictions(
+    model: Perceiver, facts: ModelFacts, files: Iterator[Path], device: torch.device
+) -> Iterator[Prediction]:
+    read = partial(_read, ImageReader(facts.config.image, Limits()))
+    with ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode") as pool:
+        while chunk := list(islice(files, BATCH_SIZE)):
+            views = list(pool.map(read, chunk))
+            probabilities = _probabilities(model, facts, views, device)
+            for index, (path, view) in enumerate(zip(chunk, views, strict=True)):
+                yield _answer(str(path), view, probabilities.get(index), facts.classes)
+
+
+def _probabilities(
+    model: Perceiver, facts: ModelFacts, views: Sequence[np.ndarray | FileError], device: torch.device
+) -> dict[int, np.ndarray]:
+    """Returns the class probabilities of the views that could be read, by their place."""
+    read = [Sample(index, view) for index, view in enumerate(views) if isinstance(view, np.ndarray)]
+    if not read:
+        return {}
     task = build_task(TaskConfig(kind=facts.task), multi_label=facts.task == "multi_label")
-    reader = ImageReader(facts.config.image, Limits())
-    config = facts.config.image
-    remaining = expand_folders(files)
-    while chunk := list(islice(remaining, BATCH_SIZE)):
-        views = [_read(reader, path) for path in chunk]
-        read = [Sample(index, view) for index, view in enumerate(views) if isinstance(view, np.ndarray)]
-        probabilities: dict[int, np.ndarray] = {}
-        if read:
-            batch = collate(read)
-            with torch.inference_mode():
-                values = standardise(batch.values.to(accelerator.device), config.mean, config.std)
-                extents = None if batch.extents is None else batch.extents.to(accelerator.device)
-                rows = task.probabilities(model(values, extents).float()).cpu().numpy()
-            probabilities = dict(zip(batch.indices.tolist(), rows, strict=True))
-        for index, (path, view) in enumerate(zip(chunk, views, strict=True)):
-            yield _answer(str(path), view, probabilities.get(index), facts.classes)
+    config, batch = facts.config.image, collate(read)
+    with torch.inference_mode():
+        values = standardise(batch.values.to(device), config.mean, config.std)
+        extents = None if batch.extents is None else batch.extents.to(device)
+        rows = task.probabilities(model(values, extents).float()).cpu().numpy()
+    return dict(zip(batch.indices.tolist(), rows, strict=True))
 
 
 def expand_folders(paths: Iterable[Path]) -> Iterator[Path]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from perceptio.data.batches import standardise
 from perceptio.data.image_reader import ImageReader
@@ -40,7 +39,7 @@ from perceptio.runs.model_file import read_model
 from perceptio.runs.screen import Screen
 from perceptio.runs.serialisation import to_json
 from perceptio.tasks import metrics
-from perceptio.tasks.classification import Task, target_matrix
+from perceptio.tasks.classification import TargetTable, Task
 from perceptio.training.metric_log import MetricLog
 
 SHOWN_MISTAKES = 24
@@ -74,7 +73,7 @@ class Measured:
 
     split: str
     records: tuple[Record, ...]
-    targets: Tensor
+    targets: TargetTable
     predictions: Predictions
     values: Mapping[str, float]
     confusion: np.ndarray | None
@@ -84,7 +83,7 @@ class Measured:
     @property
     def rows(self) -> np.ndarray:
         """Target rows of the samples that could be read."""
-        rows: np.ndarray = self.targets.numpy()[self.predictions.indices]
+        rows: np.ndarray = self.targets[self.predictions.indices].numpy()
         return rows
 
 
@@ -100,7 +99,7 @@ def measure(
 ) -> Measured:
     """Returns the model's result on a labelled set."""
     records = batches.samples.records
-    targets = target_matrix([record.labels for record in records], classes)
+    targets = TargetTable([record.labels for record in records], classes)
     predictions = predict_batches(
         model,
         batches,
@@ -111,7 +110,7 @@ def measure(
     )
     confusion = None
     if task.kind == "single_label":
-        true = targets.numpy()[predictions.indices].argmax(axis=1)
+        true = targets[predictions.indices].numpy().argmax(axis=1)
         confusion = metrics.confusion_matrix(predictions.probabilities.argmax(axis=1), true, len(classes))
     return Measured(
         split=split,
@@ -144,10 +143,8 @@ def finish_run(
     facts = folder.read_facts()
     best = next((row for row in history if row["step"] == facts.get("best_step")), None)
     best_epoch = None if best is None else best["epoch"]
-    content = _opening_content(folder, prepared, history, best_epoch)
-    if history:
-        draw_curves(history, best_epoch, folder.plots / "curves.png")
     test: Mapping[str, float] = {}
+    measured, model = None, None
     if best is not None and test_batches is not None:
         model, _ = read_model(folder.weights)
         model.to(device)
@@ -163,6 +160,10 @@ def finish_run(
         test = measured.values
         folder.update_facts({"test": dict(test)})
         write_predictions(folder.predictions, measured)
+    content = _opening_content(folder, prepared, history, best_epoch)
+    if history:
+        draw_curves(history, best_epoch, folder.plots / "curves.png")
+    if measured is not None and model is not None:
         content = _with_result(content, folder, measured, prepared, reader)
         content = replace(content, attention=_draw_attention(folder, model, measured, prepared, reader))
     write_report(content, folder.report)
@@ -230,17 +231,17 @@ def _opening_content(
             seconds=facts["seconds"],
             samples_per_second=float(np.median(rates)) if rates else None,
             peak_memory_bytes=facts["peak_memory_bytes"],
-            num_parameters=facts["num_parameters"],
-            flops_per_sample=float(facts["flops_per_sample"]),
+            num_parameters=facts.get("num_parameters"),
+            flops_per_sample=facts.get("flops_per_sample"),
         ),
         origin=Origin(
-            command=facts["command"],
+            command=facts.get("command", ""),
             folder=str(folder.path),
             config=to_json(config),
             seed=config.seed,
-            machine=facts["machine"],
-            versions=facts["versions"],
-            created=facts["created"],
+            machine=facts.get("machine", ""),
+            versions=facts.get("versions", {}),
+            created=facts.get("created", ""),
         ),
         notes=ended[facts["ended"]],
     )

@@ -6,7 +6,7 @@ from perceptio.errors import MissingExtraError
 from perceptio.training.job import EvaluationReport, Event, Report
 
 
-def with_tensorboard(report: Report, folder: Path) -> Report:
+def with_tensorboard(report: Report, folder: Path, *, first_step: int) -> Report:
     """Returns a report that also writes each evaluation's numbers as TensorBoard events.
 
     Raises:
@@ -16,7 +16,8 @@ def with_tensorboard(report: Report, folder: Path) -> Report:
         from torch.utils.tensorboard import SummaryWriter
     except (ImportError, RuntimeError, OSError) as error:
         raise MissingExtraError("--tensorboard", "tensorboard") from error
-    writer = SummaryWriter(str(folder / "tensorboard"))
+    # What an interrupted run wrote past its checkpoint is hidden: it will come again.
+    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
 
     def both(event: Event) -> None:
         if isinstance(event, EvaluationReport):

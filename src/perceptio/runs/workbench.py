@@ -1,9 +1,7 @@
 """All parts of a run, wired from its config."""
 
-import shlex
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,10 +20,11 @@ from perceptio.runs.config import RunConfig
 from perceptio.runs.data import PreparedData, choose_workers
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device
-from perceptio.tasks.classification import Task, build_task, target_matrix
+from perceptio.tasks.classification import TargetTable, Task, build_task
 from perceptio.training.job import effective_batch_size
 
-EVALUATION_BATCH_FACTOR = 2  # no activations are kept, so twice the training batch takes less memory
+# What the byte arrays of an evaluation batch may take: the matrix, its normalised copy, keys and values.
+EVALUATION_BYTES = 2 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +39,8 @@ class TrainOptions:
     """Processes that decode files. Default: one per spare core, none for arrays."""
     tensorboard: bool = False
     """Whether to write TensorBoard events as well."""
-    command: str = field(default_factory=lambda: shlex.join(["perceptio", *sys.argv[1:]]))
-    """What was typed, for the record."""
+    command: str = ""
+    """What was typed, for the record; empty when the run was started from Python."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +64,7 @@ class Workbench:
     def evaluation_batches(self, split: str) -> EvaluationBatches:
         """Returns the batches of a split."""
         samples = EvaluationSamples(self.prepared.survey.source, self.prepared.records(split), self.reader)
-        size = EVALUATION_BATCH_FACTOR * max(1, self.batch_size // self.config.training.num_micro_batches)
+        size = evaluation_batch_size(self.config, self.accelerator.num_processes)
         return EvaluationBatches(samples, batch_size=size, num_workers=self.workers)
 
     def training_samples(self) -> TrainingSamples:
@@ -74,9 +73,8 @@ class Workbench:
             self.prepared.survey.source, self.prepared.records("train"), self.reader, self.config.seed
         )
 
-    def evaluate(self, model: nn.Module, batches: EvaluationBatches, split: str) -> Mapping[str, float]:
-        """Returns loss and metrics of a model on the batches of a split."""
-        targets = self.targets(split)
+    def evaluate(self, model: nn.Module, batches: EvaluationBatches, targets: TargetTable) -> Mapping[str, float]:
+        """Returns loss and metrics of a model on labelled batches."""
         found = predict_batches(
             model,
             batches,
@@ -87,9 +85,17 @@ class Workbench:
         )
         return score(found, targets, self.task)
 
-    def targets(self, split: str) -> torch.Tensor:
-        """Returns the target rows of a split."""
-        return target_matrix([record.labels for record in self.prepared.records(split)], self.prepared.classes)
+    def targets(self, split: str) -> TargetTable:
+        """Returns the targets of a split's samples."""
+        return TargetTable([record.labels for record in self.prepared.records(split)], self.prepared.classes)
+
+
+def evaluation_batch_size(config: RunConfig, num_processes: int) -> int:
+    """Returns how many samples are evaluated at once: as many as a training step runs, fewer if they are large."""
+    at_once = config.batch_size // (config.training.num_micro_batches * num_processes)
+    grid = config.input_config()
+    sample_bytes = 4 * 4 * grid.num_tokens * grid.input_channels
+    return max(1, min(at_once, EVALUATION_BYTES // sample_bytes))
 
 
 def build_workbench(

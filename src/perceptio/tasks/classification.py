@@ -120,11 +120,22 @@ def build_task(config: TaskConfig, *, multi_label: bool) -> Task:
     return SingleLabel(config.label_smoothing)
 
 
-def target_matrix(labels: Sequence[Sequence[str]], classes: Sequence[str]) -> Float[Tensor, "samples K"]:
-    """Returns one row per sample, 1.0 in the columns of its labels."""
-    column = {name: index for index, name in enumerate(classes)}
-    targets = torch.zeros(len(labels), len(classes))
-    for row, names in enumerate(labels):
-        for name in names:
-            targets[row, column[name]] = 1.0
-    return targets
+class TargetTable:
+    """Targets by sample, kept as class indices: a dense matrix of ImageNet's would take five gigabytes."""
+
+    def __init__(self, labels: Sequence[Sequence[str]], classes: Sequence[str]) -> None:
+        column = {name: index for index, name in enumerate(classes)}
+        counts = np.array([len(names) for names in labels], dtype=np.int64)
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._columns = np.array([column[name] for names in labels for name in names], dtype=np.int32)
+        self.num_classes = len(classes)
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __getitem__(self, indices: Tensor | np.ndarray) -> Float[Tensor, "B K"]:
+        """Returns one row for each index, 1.0 in the columns of its labels."""
+        rows = torch.zeros(len(indices), self.num_classes)
+        for row, index in enumerate(indices.tolist()):
+            rows[row, self._columns[self._starts[index] : self._starts[index + 1]]] = 1.0
+        return rows

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,18 @@ class LoopState:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint read back."""
+    """A checkpoint read back.
+
+    Attributes:
+        passed_over: newer folders that were not whole, each with what is wrong with it.
+    """
 
     path: Path
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     state: LoopState
     facts: Mapping[str, Any]
+    passed_over: tuple[str, ...] = ()
 
 
 def write_checkpoint(
@@ -65,7 +70,7 @@ def write_checkpoint(
     facts: Mapping[str, Any],
     keep: int = 2,
 ) -> Path:
-    """Writes `folder/step-..` and removes all but the newest `keep` checkpoints.
+    """Writes `folder/step-..` and removes all but the newest `keep` checkpoints and the best one.
 
     Args:
         facts: what must be equal for an exact resume (versions, threads, data), compared by the caller.
@@ -100,8 +105,10 @@ def write_checkpoint(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for _, old in sorted(_step_folders(folder), reverse=True)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+    older = sorted(_step_folders(folder), reverse=True)[keep:]
+    for step, old in older:
+        if step != state.best_step:
+            shutil.rmtree(old, ignore_errors=True)
     for pattern in (".tmp-step-*", ".trash-step-*"):  # of this save, and of saves that a crash cut short
         for leftover in folder.glob(pattern):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -114,14 +121,22 @@ def read_newest_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         DataError: when there is none; what was wrong with each is in the message.
     """
-    problems = []
+    problems: list[str] = []
     for _, path in sorted(_step_folders(folder), reverse=True):
         try:
-            return _read(path)
+            return replace(_read(path), passed_over=tuple(problems))
         except (OSError, ValueError, KeyError, TypeError) as error:
             problems.append(f"{path.name}: {error}")
     found = "; ".join(problems) if problems else "no step-.. folder there"
     raise DataError(f"no whole checkpoint in {folder}: {found}")
+
+
+def read_checkpoint_of(folder: Path, step: int) -> Checkpoint | None:
+    """Returns the checkpoint of a step, or None when there is none that is whole."""
+    try:
+        return _read(folder / f"step-{step:09d}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

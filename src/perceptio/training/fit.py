@@ -15,7 +15,7 @@ from perceptio.data.batches import Batch, make_loader
 from perceptio.data.mixing import mix
 from perceptio.data.order import TrainingOrder
 from perceptio.data.records import Skipped
-from perceptio.errors import PerceptioError
+from perceptio.errors import DataError, PerceptioError
 from perceptio.randomness import derive, generator
 from perceptio.training.checkpoint import Checkpoint, LoopState, load_optimizer, write_checkpoint
 from perceptio.training.job import EvaluationReport, FitResult, Job, Report, SaveFailure, StepReport
@@ -69,8 +69,10 @@ class _Loop:
         self.report = report
         self.failures: list[Skipped] = []
         self.failed_saves = 0
+        self.gradient_norm = 0.0
         self.waited = 0.0
         self.window_began = time.monotonic()
+        self.window_first_step = state.step
 
     def run(self, should_stop: Callable[[], bool]) -> FitResult:
         """Runs the remaining steps."""
@@ -118,6 +120,10 @@ class _Loop:
             if stop and not is_last:
                 ended = "interrupted"
                 break
+        if ended == "finished" and self.state.best_step is None:
+            # Shortened on resume to fewer steps than there were to the first evaluation.
+            self._evaluate(0.0)
+            self._save()
         return FitResult(state=self.state, ended=ended, failures=tuple(self.failures))
 
     def _batches(self) -> Iterator[Batch]:
@@ -149,6 +155,8 @@ class _Loop:
             batch = next(batches)
             self.waited += time.monotonic() - asked
             self.failures.extend(batch.failures)
+            if len(batch) == 0 or len(batch) * num_micro * accelerator.num_processes != job.batch_size:
+                raise DataError(_unreadable(batch))
             names += [job.samples.records[index].name for index in batch.indices.tolist()]
             # Dropout is a function of the step, so no generator state needs saving.
             torch.manual_seed(derive(job.seed, "step", step, micro, accelerator.process_index))
@@ -161,8 +169,11 @@ class _Loop:
         total = self._mean_over_processes(total)
         if not math.isfinite(total):
             raise PerceptioError(_not_finite(step, job, names))
-        if job.config.optimizer.clip_norm is not None:
-            accelerator.clip_grad_norm_(self.runner.parameters(), job.config.optimizer.clip_norm)
+        norm = accelerator.clip_grad_norm_(self.runner.parameters(), job.config.optimizer.clip_norm or math.inf)
+        self.gradient_norm = float(norm) if norm is not None else 0.0
+        # A finite loss can have a gradient that is not: stepping would spoil the weights, and the next checkpoint.
+        if not math.isfinite(self.gradient_norm):
+            raise PerceptioError(_not_finite(step, job, names))
         self.stepper.step()
         self.stepper.zero_grad()
         return total
@@ -193,10 +204,11 @@ class _Loop:
         row = {
             "epoch": _epoch_of(state.step, job.steps_per_epoch),
             "step": state.step,
-            "train_loss": state.window_loss_sum / state.window_steps,
+            "train_loss": state.window_loss_sum / state.window_steps if state.window_steps else None,
             **{f"validation_{name}": value for name, value in found.items()},
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "samples_per_second": state.window_steps * job.batch_size / elapsed,
+            "gradient_norm": self.gradient_norm,
+            "samples_per_second": (state.step - self.window_first_step) * job.batch_size / elapsed,
             "data_wait_share": self.waited / elapsed,
             "seconds": state.seconds,
         }
@@ -216,7 +228,7 @@ class _Loop:
                 seconds_left=seconds_left,
             )
         )
-        self.waited, self.window_began = 0.0, time.monotonic()
+        self.waited, self.window_began, self.window_first_step = 0.0, time.monotonic(), state.step
 
     def _save(self) -> None:
         """Writes a checkpoint. A disk that refuses costs a warning; when it goes on refusing, the run."""
@@ -247,10 +259,15 @@ def _epoch_of(step: int, steps_per_epoch: int) -> int | float:
     return int(epoch) if epoch.is_integer() else round(epoch, 3)
 
 
+def _unreadable(batch: Batch) -> str:
+    last = batch.failures[-1]
+    return f"too many files in a row cannot be read: {len(batch.failures)}, the last one {last.name}: {last.reason}"
+
+
 def _not_finite(step: int, job: Job, names: list[str]) -> str:
     shown = ", ".join(names[:2]) + (f", {len(names) - 2} more" if len(names) > 2 else "")
     return (
-        f"loss is not a number at epoch {step / job.steps_per_epoch:.1f}, step {step + 1}; the batch held {shown}. "
-        f"The last checkpoint is untouched. Usual cause: a learning rate that is too high: try --learning-rate "
-        f"{job.learning_rate / 4:.1g}"
+        f"loss or gradient is not a number at epoch {step / job.steps_per_epoch:.1f}, step {step + 1}; the batch "
+        f"held {shown}. The last checkpoint is untouched. Usual cause: a learning rate that is too high: try "
+        f"--learning-rate {job.learning_rate / 4:.1g}"
     )

@@ -11,7 +11,7 @@ from perceptio.data.dataset import TrainingSamples
 from perceptio.data.records import Skipped
 from perceptio.errors import DataError
 from perceptio.models.perceiver import Perceiver
-from perceptio.tasks.classification import Task
+from perceptio.tasks.classification import TargetTable, Task
 from perceptio.training.checkpoint import LoopState
 from perceptio.training.config import TrainingConfig
 from perceptio.training.metric_log import MetricLog
@@ -22,7 +22,7 @@ class Job:
     """What is trained, on what, and how.
 
     Attributes:
-        targets: (samples, K), one row per training record.
+        targets: those of the training records, by index.
         prepare: uint8 values to model input.
         evaluate: returns the validation results of a model; "loss" and the task's main metric among them.
         keep_best: called with the model after each evaluation that is better than all before.
@@ -32,7 +32,7 @@ class Job:
     model: Perceiver
     task: Task
     samples: TrainingSamples
-    targets: Tensor
+    targets: TargetTable
     prepare: Callable[[Tensor], Tensor]
     evaluate: Callable[[nn.Module], Mapping[str, float]]
     keep_best: Callable[[nn.Module, LoopState], None]

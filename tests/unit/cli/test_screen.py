@@ -1,10 +1,11 @@
 import io
+import json
 
 import pytest
 from rich.console import Console
 
 from perceptio.cli.main import main
-from perceptio.cli.screen import ConsoleScreen, clock, main_metric_of
+from perceptio.cli.screen import ConsoleScreen, clock, main_metric_of, print_json
 from perceptio.training.job import EvaluationReport, StepReport
 
 ROW = {
@@ -86,3 +87,10 @@ def test_ctrl_c_outside_of_training_is_said_and_has_its_code(monkeypatch, capsys
     monkeypatch.setattr("perceptio.cli.main._dispatch", interrupt)
     assert main(["recipes"]) == 130
     assert capsys.readouterr().err == "\ninterrupted\n"
+
+
+def test_json_has_null_for_what_is_no_number(capsys: pytest.CaptureFixture[str]):
+    print_json({"a": float("nan"), "b": [float("inf"), (1.5, -float("inf"))], "c": {"d": "NaN", "e": None, "f": 2}})
+    assert json.loads(capsys.readouterr().out) == {
+        "a": None, "b": [None, [1.5, None]], "c": {"d": "NaN", "e": None, "f": 2},
+    }  # fmt: skip

@@ -3,14 +3,12 @@ import signal
 import time
 
 import numpy as np
-import pytest
 import torch
 
 from perceptio.data.batches import Batch, collate, make_loader, standardise
-from perceptio.data.dataset import EvaluationSamples, Sample, TrainingSamples
+from perceptio.data.dataset import MAX_STAND_INS, EvaluationSamples, Sample, TrainingSamples
 from perceptio.data.order import TrainingOrder
 from perceptio.data.records import Skipped
-from perceptio.errors import DataError
 from support.samples import NoisyReader, make_source
 
 
@@ -114,8 +112,10 @@ def test_ctrl_c_in_a_terminal_does_not_reach_the_workers():
     assert [batch.indices.item() for batch in found] == list(range(24))
 
 
-def test_an_error_in_a_worker_keeps_its_kind_and_message():
+def test_files_that_cannot_be_read_leave_an_empty_batch_with_their_names():
     source = make_source(5, broken=tuple(range(5)))
     samples = TrainingSamples(source, source.records, NoisyReader(), seed=1)
-    with pytest.raises(DataError, match="20 files in a row cannot be read"):
-        list(make_loader(samples, [[(0, 0)]], num_workers=1))
+    (batch,) = make_loader(samples, [[(0, 0)]], num_workers=1)
+    assert len(batch) == 0
+    assert len(batch.failures) == MAX_STAND_INS
+    assert {failure.reason for failure in batch.failures} == {"broken on purpose"}

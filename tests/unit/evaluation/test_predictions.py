@@ -4,10 +4,11 @@ import torch
 from torch import nn
 
 from perceptio.data.dataset import EvaluationSamples
+from perceptio.errors import DataError, PerceptioError
 from perceptio.evaluation import loading
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.evaluation.predictions import predict_batches, score
-from perceptio.tasks.classification import SingleLabel, target_matrix
+from perceptio.tasks.classification import SingleLabel, TargetTable
 from support.pictures import CLASSES
 from support.samples import ArraySource, NoisyReader, make_source
 
@@ -37,24 +38,26 @@ def predict(source: ArraySource, model: nn.Module | None = None, targets: torch.
 
 def test_answers_come_in_order_with_their_losses():
     source = make_source(11)
-    targets = target_matrix([record.labels for record in source.records], CLASSES)
+    targets = TargetTable([record.labels for record in source.records], CLASSES)
     found = predict(source, targets=targets)
     logits = np.stack([array.mean(axis=(0, 1)) / 255 for array in source.arrays.values()])
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert found.indices.tolist() == list(range(11))
     np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
-    np.testing.assert_allclose(found.losses, -np.log(expected[np.arange(11), targets.argmax(1).numpy()]), rtol=1e-5)
+    np.testing.assert_allclose(
+        found.losses, -np.log(expected[np.arange(11), targets[np.arange(11)].argmax(1).numpy()]), rtol=1e-5
+    )
     assert score(found, targets, SingleLabel())["loss"] == pytest.approx(found.losses.mean())
 
 
 def test_unreadable_samples_are_left_out_of_answers_and_scores():
     source = make_source(11, broken=(0, 1, 2, 3, 6))  # a whole batch and one of the next
-    targets = target_matrix([record.labels for record in source.records], CLASSES)
+    targets = TargetTable([record.labels for record in source.records], CLASSES)
     found = predict(source, targets=targets)
     assert found.indices.tolist() == [4, 5, 7, 8, 9, 10]
     assert [failure.name for failure in found.failures] == ["0", "1", "2", "3", "6"]
     answers = found.probabilities.argmax(axis=1)
-    right = np.mean(answers == targets.argmax(dim=1).numpy()[found.indices])
+    right = np.mean(answers == targets[found.indices].argmax(dim=1).numpy())
     assert score(found, targets, SingleLabel())["accuracy"] == right
 
 
@@ -70,9 +73,9 @@ def test_dropout_is_off_and_the_mode_comes_back():
 
 
 def test_nothing_readable_is_an_error_with_the_first_reason():
-    with pytest.raises(ValueError, match=r"none of the 3 samples could be read, the first because it is broken on"):
+    with pytest.raises(DataError, match=r"none of the 3 samples could be read; 0: broken on purpose"):
         predict(make_source(3, broken=(0, 1, 2)))
-    with pytest.raises(ValueError, match=r"none of the 0 samples could be read$"):
+    with pytest.raises(DataError, match=r"none of the 0 samples could be read$"):
         predict(make_source(0))
 
 
@@ -92,3 +95,12 @@ def test_a_large_set_is_decoded_each_time(monkeypatch):
     kept = batches(make_source(5), size=2)
     assert [batch.indices.tolist() for batch in kept] == [batch.indices.tolist() for batch in kept]
     assert len(reads) == 10
+
+
+def test_an_output_that_is_no_number_is_an_error_with_the_way_out():
+    class Overflow(MeanColour):
+        def forward(self, inputs, extents=None):
+            return super().forward(inputs, extents) * float("inf")
+
+    with pytest.raises(PerceptioError, match=r"the model's output is not a number.*lower --learning-rate"):
+        predict(make_source(3), Overflow())

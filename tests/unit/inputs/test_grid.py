@@ -163,3 +163,25 @@ def test_float64_inputs_get_float64_positions() -> None:
     positions = byte_array.segments[0].positions
     assert positions is not None
     assert positions.dense().dtype == torch.float64
+
+
+def test_what_stands_past_an_extent_has_no_influence_even_inside_a_patch() -> None:
+    grid = GridInput(GridInputConfig(axes=(6, 6), channels=3, encoding=GridEncoding(num_bands=3, patch=(2, 2))))
+    inputs, extents = torch.randn(1, 6, 6, 3), torch.tensor([[3, 5]])
+    before = grid(inputs, extents).dense()
+    inputs[:, 3:], inputs[:, :, 5:] = 1e6, torch.nan
+    after = grid(inputs, extents).dense()
+    assert_close(after, before, rtol=0, atol=0)
+
+
+def test_a_padded_batch_may_end_inside_a_patch() -> None:
+    grid = GridInput(GridInputConfig(axes=(6, 6), channels=3, encoding=GridEncoding(num_bands=3, patch=(2, 3))))
+    inputs, extents = torch.randn(2, 5, 4, 3), torch.tensor([[5, 4], [2, 3]])
+    byte_array = grid(inputs, extents)
+    mask = byte_array.mask()
+    assert mask is not None
+    assert mask.reshape(2, 3, 2).tolist() == [[[True, True]] * 3, [[True, False], [False, False], [False, False]]]
+    first = byte_array.segments[0].channels[0].reshape(3, 2, 2, 3, 3)
+    assert_close(first[2, 1, 0, 0], inputs[0, 4, 3], rtol=0, atol=0)
+    assert (first[2, :, 1] == 0).all()
+    assert (first[:, 1, :, 1:] == 0).all()

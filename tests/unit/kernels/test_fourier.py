@@ -47,7 +47,7 @@ AXES, NUM_BANDS = (5, 7, 3), 4
 def dense_features(dtype: torch.dtype, include_positions: bool = True) -> torch.Tensor:
     nyquist = tuple(length / 2 for length in AXES)
     encoding = FourierGridPositions(nyquist, num_bands=NUM_BANDS, include_positions=include_positions)
-    return encoding(AXES, None, dtype=dtype).dense()[0]
+    return encoding(AXES, None, device=torch.device("cpu"), dtype=dtype).dense()[0]
 
 
 def test_tables_make_the_features_of_plain_loops() -> None:
@@ -65,7 +65,7 @@ def test_equals_transformers(axes: tuple[int, ...], include_positions: bool) -> 
     theirs = theirs.reshape(-1, theirs.shape[-1])  # without raw positions theirs has no batch dimension
     ours = FourierGridPositions(
         tuple(length / 2 for length in axes), num_bands=64, include_positions=include_positions
-    )(axes, None, dtype=torch.float32)
+    )(axes, None, device=torch.device("cpu"), dtype=torch.float32)
     assert ours.num_channels == theirs.shape[-1]
     assert_close(ours.dense()[0], theirs, rtol=0, atol=1e-6)
 

@@ -39,6 +39,9 @@ def test_weights_are_counted() -> None:
     [
         ({"num_latents": 0}, "num_latents must be at least 1, got 0"),
         ({"num_cross_attends": 0}, "num_cross_attends must be at least 1, got 0"),
+        ({"num_cross_attend_heads": 0}, "num_cross_attend_heads must be at least 1, got 0"),
+        ({"num_self_attend_heads": 0}, "num_self_attend_heads must be at least 1, got 0"),
+        ({"qk_channels": 0}, "qk_channels must be at least 1 or None, got 0"),
         ({"num_blocks": -1}, "num_blocks must be at least 0, got -1"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), got 1.0"),
         ({"latent_channels": 12, "num_self_attend_heads": 8}, "must divide latent_channels: got 8 and 12"),

@@ -101,9 +101,9 @@ def test_keys_and_values_of_shared_cross_attends_are_computed_once(monkeypatch: 
     calls = []
     original = CrossAttention.prepare
 
-    def counting(self: CrossAttention, normalised: object) -> object:
+    def counting(self: CrossAttention, view: object) -> object:
         calls.append(self)
-        return original(self, normalised)  # type: ignore[arg-type]
+        return original(self, view)  # type: ignore[arg-type]
 
     monkeypatch.setattr(CrossAttention, "prepare", counting)
     config = PerceiverConfig(num_latents=4, latent_channels=8, num_self_attends_per_block=1, num_self_attend_heads=2)
@@ -130,15 +130,16 @@ def test_the_head_is_the_mean_then_a_linear_layer_and_starts_at_zero() -> None:
     assert_close(model(inputs), expected)
 
 
-def test_checkpointing_activations_changes_nothing() -> None:
+@pytest.mark.parametrize("share", ["all_but_first", "none"])
+def test_checkpointing_activations_changes_nothing(share: str) -> None:
     config = PerceiverConfig(
-        num_latents=6, latent_channels=12, num_cross_attends=3, num_blocks=3,
-        num_self_attends_per_block=2, num_self_attend_heads=2, dropout=0.2, attention_dropout=0.1,
+        num_latents=6, latent_channels=12, num_cross_attends=3, num_blocks=3, num_self_attends_per_block=2,
+        num_self_attend_heads=2, dropout=0.2, attention_dropout=0.1, share_cross_attends=share,
     )  # fmt: skip
     model, inputs = make(config), torch.randn(2, 5, 7, 3)
     results = []
-    for keep in (False, True):
-        model.checkpoint_activations = keep
+    for recompute in (False, True):
+        model.checkpoint_activations = recompute
         model.zero_grad()
         torch.manual_seed(5)
         loss = model(inputs).square().sum()
@@ -146,6 +147,12 @@ def test_checkpointing_activations_changes_nothing() -> None:
         results.append([loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
     for ours, theirs in zip(*results, strict=True):
         assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_the_walk_ends_when_its_observer_has_seen_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = make(), []
+    model.encode(model.input(torch.randn(1, 5, 7, 3)), lambda number, *_: seen.append(number) is None and number < 1)
+    assert seen == [0, 1]
 
 
 def test_bf16_autocast_stays_close() -> None:

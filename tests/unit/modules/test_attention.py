@@ -4,7 +4,7 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from perceptio.kernels.reference import attend_reference
-from perceptio.modules.attention import CrossAttention, SelfAttention, normalise_bytes
+from perceptio.modules.attention import ByteView, CrossAttention, SelfAttention
 from perceptio.modules.byte_array import ByteArray, Segment
 
 B, N, M, D, C = 2, 3, 7, 12, 10
@@ -30,7 +30,7 @@ def test_cross_attention_is_the_textbooks(num_heads: int) -> None:
     q, k, v = attention.query(attention.query_norm(latents)), attention.key(normed), attention.value(normed)
     heads = [t.unflatten(-1, (num_heads, -1)).transpose(1, 2) for t in (q, k, v)]
     expected = attention.output(attend_reference(*heads).transpose(1, 2).flatten(2))
-    found = attention(latents, attention.prepare(normalise_bytes(as_bytes(channels))))
+    found = attention(latents, attention.prepare(ByteView(as_bytes(channels))))
     assert_close(found, expected, rtol=1e-11, atol=1e-11)
 
 
@@ -45,7 +45,7 @@ def test_every_parameter_gets_the_textbooks_gradient() -> None:
     heads = [t.unflatten(-1, (2, -1)).transpose(1, 2) for t in (q, k, v)]
     attended = torch.softmax(heads[0] @ heads[1].transpose(-1, -2) * 3**-0.5, dim=-1) @ heads[2]
     expected = torch.autograd.grad((attention.output(attended.transpose(1, 2).flatten(2)) * weights).sum(), wanted)
-    found_output = attention(latents, attention.prepare(normalise_bytes(as_bytes(channels))))
+    found_output = attention(latents, attention.prepare(ByteView(as_bytes(channels))))
     found = torch.autograd.grad((found_output * weights).sum(), wanted)
     names = ["channels", *(name for name, _ in attention.named_parameters())]
     for name, ours, theirs in zip(names, found, expected, strict=True):
@@ -56,7 +56,7 @@ def test_a_sample_without_bytes_reads_zeros_before_the_output_projection() -> No
     attention = CrossAttention(C, D, num_heads=1, qk_channels=6, v_channels=6)
     randomise(attention)
     mask = torch.tensor([[True] * M, [False] * M])
-    prepared = attention.prepare(normalise_bytes(as_bytes(torch.randn(B, M, C), mask)))
+    prepared = attention.prepare(ByteView(as_bytes(torch.randn(B, M, C), mask)))
     assert_close(attention(torch.randn(B, N, D), prepared)[1], attention.output.bias.expand(N, D))
 
 

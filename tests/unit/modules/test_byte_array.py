@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from perceptio.modules.byte_array import ByteArray, GridPositions, Segment, TokenPositions, axis_major_order
+from perceptio.modules.byte_array import ByteArray, GridPositions, Segment, TokenPositions
 
 
 def make_grid_positions(batch: int = 1) -> GridPositions:
     tables = (torch.randn(batch, 2, 3), torch.randn(1, 5, 3))
-    return GridPositions(tables=tables, order=torch.tensor(axis_major_order([(1, 2), (1, 2)])))
+    return GridPositions(tables=tables, kinds=(1, 2))
 
 
 def test_grid_features_by_plain_loops() -> None:
@@ -58,3 +58,13 @@ def test_segments_of_different_widths_are_refused() -> None:
 def test_features_keep_the_sample_channels_dtype() -> None:
     segment = Segment(channels=torch.randn(2, 10, 3, dtype=torch.float64), positions=make_grid_positions())
     assert segment.dense().dtype == torch.float64
+
+
+def test_an_order_shuffles_dense_and_mask_alike_and_keeps_the_grid() -> None:
+    channels, positions = torch.randn(2, 10, 3), make_grid_positions()
+    mask, order = torch.rand(2, 10) < 0.5, torch.randperm(10)
+    plain = Segment(channels=channels, positions=positions, mask=mask)
+    shuffled = Segment(channels=channels, positions=positions, mask=mask, order=order)
+    assert_close(shuffled.dense(), plain.dense()[:, order], rtol=0, atol=0)
+    assert torch.equal(shuffled.dense_mask(), mask[:, order])
+    assert shuffled.positions is positions

@@ -4,18 +4,31 @@ from pathlib import Path
 
 import pytest
 
-from perceptio.models.counts import count_flops
 from perceptio.recipes.automatic import (
-    CPU_FLOPS_BUDGET,
+    GPU_FLOPS_PER_SECOND,
+    GPU_SECONDS,
+    MIN_EPOCHS,
+    SIDES,
+    Choice,
     choose_config,
     choose_epochs,
     choose_model,
     choose_side,
+    flops_per_second,
     median_short_side,
+    rough_time,
+    training_flops,
 )
-from perceptio.runs.config import SourceConfig
+from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import Survey, survey_data
 from support.pictures import make_picture_folder
+
+BUDGET = 1.5e13  # ten minutes on two cores
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +57,7 @@ def test_more_samples_get_a_larger_model_and_fewer_epochs():
 def test_the_side_is_no_larger_than_the_files_fill(survey: Survey):
     model = choose_model(30)
     sides = {
-        filled: choose_side(with_sides(survey, (filled, 500)), model, 1, CPU_FLOPS_BUDGET)
-        for filled in (16, 32, 47, 100, 4000)
+        filled: choose_side(with_sides(survey, (filled, 500)), model, 1, BUDGET) for filled in (16, 32, 47, 100, 4000)
     }
     assert sides == {16: 32, 32: 32, 47: 32, 100: 96, 4000: 224}
 
@@ -53,11 +65,9 @@ def test_the_side_is_no_larger_than_the_files_fill(survey: Survey):
 def test_the_side_shrinks_with_the_budget_and_keeps_to_it(survey: Survey):
     model, large, found = choose_model(30), with_sides(survey, (500, 400)), []
     for samples in (1, 3_000, 10_000, 30_000, 10**9):
-        side = choose_side(large, model, samples, CPU_FLOPS_BUDGET)
+        side = choose_side(large, model, samples, BUDGET)
         found.append(side)
-        channels = 3 + 2 * (2 * max(4, min(64, side // 4)) + 1)
-        flops = count_flops(model, num_tokens=side * side, input_channels=channels, num_outputs=1)
-        assert side == 32 or 3 * (flops.total - flops.shared) * samples <= CPU_FLOPS_BUDGET
+        assert side == 32 or training_flops(model, side, samples) <= BUDGET
     assert found == sorted(found, reverse=True)
     assert (found[0], found[-1]) == (224, 32)
 
@@ -68,14 +78,88 @@ def test_the_median_of_the_shorter_sides_counts(survey: Survey):
     assert median_short_side(sample) == 28
 
 
+def with_samples(survey: Survey, count: int) -> Survey:
+    """As many records; nothing is read of them but how many they are."""
+    usable = (survey.usable * (count // len(survey.usable) + 1))[:count]
+    return replace(with_sides(survey, (500, 400)), usable=usable)
+
+
+def cost_of(choice: Choice, count: int) -> float:
+    config = choice.config
+    return training_flops(config.model, config.image.size[0], count * config.epochs)
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_training_stays_within_the_budget_or_says_that_it_cannot(survey: Survey, has_gpu: bool):
+    budget = GPU_FLOPS_PER_SECOND * GPU_SECONDS if has_gpu else BUDGET
+    for count in sorted({round(50 * 10 ** (step / 8)) for step in range(35)} | {9_999, 10_000, 50_000, 500_000, 10**6}):
+        choice = choose_config(with_samples(survey, count), has_gpu=has_gpu)
+        config, reasons = choice.config, {reason.label: reason.text for reason in choice.reasons}
+        cost, over = cost_of(choice, count), "more than the" in reasons["Time"]
+        smallest = (config.model, config.image.size[0], config.epochs) == (choose_model(0), SIDES[0], MIN_EPOCHS)
+        assert over == (cost > budget), count
+        assert not over or smallest, count
+        assert ("smaller than so many call for" in reasons["Model"]) == (config.model != choose_model(count)), count
+        assert ("fewer than so many" in reasons["Schedule"]) == (config.epochs < choose_epochs(count)), count
+        assert MIN_EPOCHS <= config.epochs <= choose_epochs(count)
+
+
+def test_the_budget_grows_with_the_cores(survey: Survey, monkeypatch: pytest.MonkeyPatch):
+    many = with_samples(survey, 30_000)
+    on_two = choose_config(many, has_gpu=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    on_many = choose_config(many, has_gpu=False)
+    assert cost_of(on_many, 30_000) > 2 * cost_of(on_two, 30_000)
+    assert flops_per_second(has_gpu=False) == 64 * 1.25e10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (5, "less than a minute"),
+        (60, "about a minute"),
+        (480, "about 8 min"),
+        (5_000, "about 83 min"),
+        (11_000, "about 3 h"),
+    ],
+)
+def test_a_time_is_rough(seconds: float, text: str):
+    assert rough_time(seconds) == text
+
+
 def test_every_choice_is_a_config_with_reasons(survey: Survey):
     choice = choose_config(survey, has_gpu=False)
     assert (choice.config.recipe, choice.config.data) == ("automatic", survey.data)
     assert choice.config.image.size == (32, 32)
-    text = "\n".join(f"{label}: {reason}" for label, reason in choice.reasons)
-    for part in ("32 x 32 pixels", "(median)", "the CPU", "8 frequency bands", "48 latents", "30 samples", "80 epochs"):
+    text = "\n".join(f"{reason.label}: {reason.text}" for reason in choice.reasons)
+    for part in (
+        "Input: 32 x 32 pixels", "(median)", "8 frequency bands", "48 latents", "30 samples", "80 epochs",
+        "Time: about a minute of computing on the CPU",
+    ):  # fmt: skip
         assert part in text, part
-    assert "a GPU" in choose_config(survey, has_gpu=True).reasons[0][1]
+    large = choose_config(with_samples(survey, 20_000), has_gpu=False)
+    assert "(median), reduced to 32: the CPU is to finish" in large.reasons[0].text
+    assert "a GPU" in choose_config(survey, has_gpu=True).reasons[-1].text
+
+
+def test_a_reason_holds_while_its_fields_are_as_chosen(survey: Survey):
+    choice = choose_config(survey, has_gpu=False)
+    config = choice.config
+
+    def labels(changed: RunConfig) -> list[str]:
+        return [reason.label for reason in choice.reasons_for(changed)]
+
+    assert labels(config) == ["Input", "Bands", "Model", "Schedule", "Time"]
+    assert labels(replace(config, seed=3)) == labels(config)
+    assert labels(replace(config, epochs=2.0)) == ["Input", "Bands", "Model"]
+    assert labels(replace(config, model=replace(config.model, num_latents=3))) == ["Input", "Bands", "Schedule"]
+    assert labels(replace(config, image=replace(config.image, size=(48, 48)))) == ["Model", "Schedule"]
+
+
+def test_the_embedded_sample_needs_no_path():
+    source = SourceConfig(format="sample")
+    config = choose_config(survey_data(None, source), has_gpu=False, source=source).config
+    assert (config.data, config.source) == (None, source)
 
 
 def test_few_samples_still_give_several_steps_an_epoch(survey: Survey):

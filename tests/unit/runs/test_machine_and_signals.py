@@ -8,6 +8,7 @@ import torch
 from perceptio.errors import UsageError
 from perceptio.runs.interruption import stop_on_signals
 from perceptio.runs.machine import (
+    choose_device,
     describe_differences,
     describe_machine,
     exactness_facts,
@@ -53,6 +54,15 @@ def test_one_process_may_change_its_precision():
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(UsageError, match=r"--device cuda, but PyTorch finds no GPU here. Use --device cpu, or"):
         make_accelerator("cuda", "auto")
+    with pytest.raises(UsageError, match=r"--device cuda, but PyTorch finds no GPU here. Use --device cpu, or"):
+        choose_device("cuda")
+    assert choose_device("auto") == torch.device("cpu")
+
+
+def test_choosing_a_device_leaves_a_training_in_this_process_alone():
+    accelerator = make_accelerator("cpu", "bf16")
+    assert choose_device("cpu") == torch.device("cpu")
+    assert accelerator.mixed_precision == "bf16"
 
 
 def test_what_changed_is_named_and_nothing_else():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from perceptio.tasks.classification import MultiLabel, SingleLabel, TaskConfig, build_task, target_matrix
+from perceptio.tasks.classification import MultiLabel, SingleLabel, TargetTable, TaskConfig, build_task
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5, 0.0, 3.0], [0.0, 0.0, 4.0, -1.0, 1.0]])
 ONE_HOT = torch.eye(5)[[4, 1]]
@@ -101,6 +101,9 @@ def test_what_does_not_fit_together_is_refused():
         TaskConfig(label_smoothing=1.0)
 
 
-def test_target_matrix_has_a_one_for_each_label():
-    found = target_matrix([("b",), (), ("c", "a")], ("a", "b", "c"))
+def test_a_target_row_has_a_one_for_each_label():
+    table = TargetTable([("b",), (), ("c", "a")], ("a", "b", "c"))
+    assert len(table) == 3
+    found = table[torch.tensor([0, 1, 2])]
+    assert torch.equal(table[np.array([2, 0])], found[[2, 0]])
     assert found.tolist() == [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]]

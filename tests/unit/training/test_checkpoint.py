@@ -147,7 +147,7 @@ def test_a_newer_format_is_refused(tmp_path: Path):
         read_newest_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("stray", ["step-100.backup", "step-000000099.backup", "step-99", ".tmp-step-000000099-1"])
+@pytest.mark.parametrize("stray", ["step-100.backup", "step-000000099.backup", "step-99"])
 def test_stray_folders_are_neither_read_nor_removed(tmp_path: Path, stray: str):
     shutil.copytree(write(tmp_path / "other", 99), tmp_path / stray)
     (tmp_path / "step-000000098").write_text("a file, no folder")
@@ -155,6 +155,25 @@ def test_stray_folders_are_neither_read_nor_removed(tmp_path: Path, stray: str):
         write(tmp_path, step)
     assert read_newest_checkpoint(tmp_path).state.step == 7
     assert (tmp_path / stray / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("leftover", [".tmp-step-000000099-1", ".trash-step-000000099-1"])
+def test_what_a_crash_left_behind_is_never_read_and_then_removed(tmp_path: Path, leftover: str):
+    shutil.copytree(write(tmp_path / "other", 99), tmp_path / leftover)
+    with pytest.raises(DataError, match=r"no step-.. folder there"):
+        read_newest_checkpoint(tmp_path)
+    write(tmp_path, 5)
+    assert read_newest_checkpoint(tmp_path).state.step == 5
+    assert not (tmp_path / leftover).exists()
+
+
+def test_newer_folders_that_are_not_whole_are_passed_over_and_named(tmp_path: Path):
+    write(tmp_path, 5)
+    (write(tmp_path, 6) / "optimizer.safetensors").write_bytes(b"")
+    found = read_newest_checkpoint(tmp_path)
+    assert found.state.step == 5
+    (problem,) = found.passed_over
+    assert problem.startswith("step-000000006: optimizer.safetensors is damaged: 0 bytes, ")
 
 
 def test_the_newest_two_are_kept_by_step_not_by_time(tmp_path: Path):
