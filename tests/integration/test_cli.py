@@ -172,7 +172,7 @@ def moved(trained: Trained, tmp_path: Path) -> tuple[Path, list[str]]:
     run = Path(shutil.copytree(trained.run, tmp_path / "copied-run"))
     config = tiny_config(Path(data), epochs=16.0)
     model, facts = read_model(run / "model.safetensors")
-    write_model(run / "model.safetensors", model, replace(facts, config=config))
+    write_model(run / "model.safetensors", model.state_dict(), replace(facts, config=config))
     with (run / "split.csv").open(newline="") as file:
         return run, [row["file"] for row in csv.DictReader(file) if row["split"] == "test"]
 
@@ -342,7 +342,7 @@ def test_info_of_a_run_has_its_data_and_result(trained: Trained, tell: Tell):
     assert f"accuracy {trained.document['test']['accuracy']:.4f}" in tell("info", trained.run).out
 
 
-@pytest.mark.parametrize("content", [None, "{}", '{"command": "x", "data": {}', '{"data": {"source": "d"}}', "[]"])
+@pytest.mark.parametrize("content", [None, "{}", '{"command": "x", "data": {}', '{"data": {"source": "d"}}'])
 def test_info_gives_what_there_is(trained: Trained, tell: Tell, tmp_path: Path, content: str | None):
     shutil.copy(trained.run / "config.json", tmp_path)
     if content is not None:

@@ -53,10 +53,9 @@ def main(arguments: list[str]) -> int:
 def _read_facts(folder: "RunFolder") -> dict[str, Any]:
     """Returns run.json, or nothing where it is missing or cut short: the config alone says a lot."""
     try:
-        facts = folder.read_facts()
+        return folder.read_facts()
     except ValueError:
         return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def _num_classes(folder: "RunFolder", facts: dict[str, Any]) -> int | None:
