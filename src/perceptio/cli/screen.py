@@ -1,7 +1,6 @@
 """What a run shows on a terminal, and the plain lines that it writes to a file or a pipe. All of it on stderr."""
 
 import json
-import math
 import sys
 import time
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from perceptio.json_values import finite
 from perceptio.training.job import EvaluationReport, Event, SaveFailure
 
 PLAIN_SECONDS = 60.0
@@ -120,14 +120,4 @@ def print_result(text: str) -> None:
 
 def print_json(document: Any, *, indent: int | None = None) -> None:
     """Prints a result as one JSON document. JSON has no NaN and no infinity: they become null."""
-    print_result(json.dumps(_finite(document), indent=indent, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return value
+    print_result(json.dumps(finite(document), indent=indent, allow_nan=False))

@@ -37,12 +37,15 @@ def fashion_sample() -> RunConfig:
         ),
         encoding=GridEncoding(num_bands=8),
         model=PerceiverConfig(
-            num_latents=32,
-            latent_channels=96,
+            num_latents=8,
+            latent_channels=192,
             num_cross_attends=2,
             num_blocks=2,
-            num_self_attends_per_block=2,
+            num_self_attends_per_block=1,
+            num_cross_attend_heads=8,
             num_self_attend_heads=4,
+            qk_channels=64,
+            v_channels=64,
         ),
         training=TrainingConfig(
             optimizer=OptimizerConfig(kind="adamw", eps=1e-8, weight_decay=0.05, clip_norm=1.0),
@@ -69,9 +72,7 @@ def fashion_mnist() -> RunConfig:
         encoding=GridEncoding(num_bands=8, patch=(4, 4)),
         model=replace(
             sample.model,
-            num_latents=8,
             latent_channels=256,
-            num_self_attends_per_block=1,
             num_cross_attend_heads=16,
             qk_channels=128,
             v_channels=128,

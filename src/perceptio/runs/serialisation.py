@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from perceptio.errors import UsageError, nearest
+from perceptio.json_values import finite
 
 Config = TypeVar("Config")
 
@@ -18,8 +19,8 @@ def to_json(config: Any) -> dict[str, Any]:
 
 
 def dump(value: Any) -> str:
-    """Returns JSON text for people: indented, numbers and short lists as they are."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    """Returns JSON text for people, indented; a number that is not finite, which JSON does not know, becomes null."""
+    return json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def from_json(kind: type[Config], value: Any, where: str = "") -> Config:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from perceptio.errors import UsageError
 from perceptio.shapes import Float
 from perceptio.tasks import metrics
 
@@ -110,12 +111,12 @@ class MultiLabel:
 def build_task(config: TaskConfig, *, multi_label: bool) -> Task:
     """Returns the task of a config for data whose samples may have several labels."""
     if config.kind == "single_label" and multi_label:
-        raise ValueError(
+        raise UsageError(
             "task.kind='single_label' needs one label a sample, but some have none or several; use multi_label"
         )
     if config.kind == "multi_label" or (config.kind == "auto" and multi_label):
         if config.label_smoothing > 0:
-            raise ValueError("task.label_smoothing has no effect with several labels a sample; remove it")
+            raise UsageError("task.label_smoothing has no effect with several labels a sample; remove it")
         return MultiLabel()
     return SingleLabel(config.label_smoothing)
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perceptio.json_values import finite
+
 
 class MetricLog:
     """Appends rows, each with the `step` after which it was taken."""
@@ -15,7 +17,7 @@ class MetricLog:
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds a row."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(finite(row), allow_nan=False) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns all whole rows. A last line without its end, which a crash may leave, is not one."""
