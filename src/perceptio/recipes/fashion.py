@@ -19,7 +19,7 @@ def fashion_sample() -> RunConfig:
     """
     return RunConfig(
         recipe="fashion-sample",
-        epochs=6,
+        epochs=5,
         batch_size=32,
         learning_rate=2e-3,
         source=SourceConfig(format="sample"),
@@ -27,9 +27,10 @@ def fashion_sample() -> RunConfig:
         image=ImageConfig(
             size=(28, 28),
             channels=1,
-            # Six epochs are too few for crops to pay: with them the same time gives six points less.
+            # No augmentation: garments are all turned the same way, and in so few epochs crops and mirroring cost points.
             crop_area=(1.0, 1.0),
             crop_aspect=(1.0, 1.0),
+            flip_probability=0.0,
             randaugment_layers=0,
             evaluation_crop=1.0,
             mean=(0.286,),
@@ -65,7 +66,7 @@ def fashion_mnist() -> RunConfig:
     return replace(
         sample,
         recipe="fashion-mnist",
-        epochs=8,
+        epochs=6,
         batch_size=64,
         source=SourceConfig(format="idx"),
         split=SplitConfig(validation=5_000 / 60_000),
