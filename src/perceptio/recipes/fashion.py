@@ -27,7 +27,7 @@ def fashion_sample() -> RunConfig:
         image=ImageConfig(
             size=(28, 28),
             channels=1,
-            # No augmentation: garments are all turned the same way, and in so few epochs crops and mirroring cost points.
+            # No augmentation: garments are all turned the same way, and in so few epochs it costs points.
             crop_area=(1.0, 1.0),
             crop_aspect=(1.0, 1.0),
             flip_probability=0.0,
