@@ -58,9 +58,9 @@ def fashion_sample() -> RunConfig:
 def fashion_mnist() -> RunConfig:
     """All of Fashion-MNIST with its official split; 5,000 training pictures are held out to choose the epoch.
 
-    Bytes are patches of 4 x 4 pixels, and each of the 8 latents reads them with 16 heads: of what was tried on 12,000
-    pictures, the most accurate for its time (docs/results/fashion-mnist.md). Needs --data: the folder with the four
-    IDX files (Debian: package dataset-fashion-mnist, /usr/share/datasets/fashion-mnist).
+    Bytes are patches of 4 x 4 pixels, and each of the 8 latents reads them with 16 heads. Needs --data: the folder
+    with the four IDX files (Debian: package dataset-fashion-mnist, /usr/share/datasets/fashion-mnist). First results
+    and what is still missing: docs/results/fashion-mnist.md.
     """
     sample = fashion_sample()
     return replace(
