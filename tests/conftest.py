@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+# The tests' tensors are small: a second thread costs more in waiting than it saves in work.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:

@@ -12,8 +12,9 @@ from perceptio.runs.attend import Attention, attend_file
 from perceptio.runs.config import RunConfig, SourceConfig, absolute_data
 from perceptio.runs.data import survey_data
 from perceptio.runs.evaluate import evaluate_run
+from perceptio.runs.measured import Measured
 from perceptio.runs.predict import Prediction, predict_files
-from perceptio.runs.results import Measured, RunResult
+from perceptio.runs.results import RunResult
 from perceptio.runs.screen import Screen, SilentScreen
 from perceptio.runs.train import resume_run, train_run
 from perceptio.runs.workbench import TrainOptions

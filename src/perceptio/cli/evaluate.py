@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 if TYPE_CHECKING:
-    from perceptio.runs.results import Measured
+    from perceptio.runs.measured import Measured
 
 HELP = """usage: perceptio evaluate RUN [--data PATH]
 
@@ -68,7 +68,7 @@ def _document(measured: "Measured") -> dict[str, Any]:
 
 def _text(measured: "Measured") -> str:
     from perceptio.reporting.sentences import result_sentence
-    from perceptio.runs.results import headline
+    from perceptio.runs.measured import headline
     from perceptio.tasks.metrics import most_confused
 
     lines = [result_sentence(headline(measured))]

@@ -16,8 +16,8 @@ from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import Survey, choose_workers, survey_data
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device, choose_device
+from perceptio.runs.measured import Measured, measure
 from perceptio.runs.model_file import ModelFacts, find_model_file, read_model
-from perceptio.runs.results import Measured, measure
 from perceptio.runs.workbench import evaluation_batch_size
 from perceptio.tasks.classification import TaskConfig, build_task
 

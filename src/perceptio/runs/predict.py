@@ -20,9 +20,10 @@ from perceptio.errors import FileError
 from perceptio.models.perceiver import Perceiver
 from perceptio.runs.machine import Device, choose_device
 from perceptio.runs.model_file import ModelFacts, find_model_file, read_model
+from perceptio.runs.workbench import evaluation_batch_size
 from perceptio.tasks.classification import TaskConfig, build_task
 
-BATCH_SIZE = 32
+BATCH_SIZE = 32  # at most; fewer where samples are large
 DECODING_THREADS = 4
 
 
@@ -52,7 +53,8 @@ def _predictions(
 ) -> Iterator[Prediction]:
     read = partial(_read, ImageReader(facts.config.image, Limits()))
     with ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode") as pool:
-        while chunk := list(islice(files, BATCH_SIZE)):
+        at_once = min(BATCH_SIZE, evaluation_batch_size(facts.config, num_processes=1))
+        while chunk := list(islice(files, at_once)):
             views = list(pool.map(read, chunk))
             probabilities = _probabilities(model, facts, views, device)
             for index, (path, view) in enumerate(zip(chunk, views, strict=True)):

@@ -1,0 +1,109 @@
+"""A model's result on one labelled set, however it was come by."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from perceptio.data.batches import standardise
+from perceptio.data.image_reader import ImageReader
+from perceptio.data.records import Record
+from perceptio.evaluation.loading import EvaluationBatches
+from perceptio.evaluation.predictions import Predictions, predict_batches, score
+from perceptio.models.perceiver import Perceiver
+from perceptio.reporting.content import Headline
+from perceptio.tasks import metrics
+from perceptio.tasks.classification import TargetTable, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A model's result on one split.
+
+    Attributes:
+        values: loss and metrics by name.
+        confusion: (K, K) rows true, columns predicted; None for several labels a sample.
+    """
+
+    split: str
+    records: tuple[Record, ...]
+    targets: TargetTable
+    predictions: Predictions
+    values: Mapping[str, float]
+    confusion: np.ndarray | None
+    classes: tuple[str, ...]
+    task: Task
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Target rows of the samples that could be read."""
+        rows: np.ndarray = self.targets[self.predictions.indices].numpy()
+        return rows
+
+
+def measure(
+    model: Perceiver,
+    batches: EvaluationBatches,
+    *,
+    split: str,
+    task: Task,
+    classes: Sequence[str],
+    device: torch.device,
+    image: ImageReader,
+) -> Measured:
+    """Returns the model's result on a labelled set."""
+    records = batches.samples.records
+    targets = TargetTable([record.labels for record in records], classes)
+    predictions = predict_batches(
+        model,
+        batches,
+        task=task,
+        prepare=lambda values: standardise(values, image.config.mean, image.config.std),
+        device=device,
+        targets=targets,
+    )
+    confusion = None
+    if task.kind == "single_label":
+        true = targets[predictions.indices].numpy().argmax(axis=1)
+        confusion = metrics.confusion_matrix(predictions.probabilities.argmax(axis=1), true, len(classes))
+    return Measured(
+        split=split,
+        records=records,
+        targets=targets,
+        predictions=predictions,
+        values=score(predictions, targets, task),
+        confusion=confusion,
+        classes=tuple(classes),
+        task=task,
+    )
+
+
+def headline(measured: Measured) -> Headline:
+    """Returns the main result with its interval and what needs no model."""
+    value, total = measured.values[measured.task.main_metric], len(measured.predictions.indices)
+    if measured.confusion is None:
+        return Headline(metric="mean average precision", value=value, split=measured.split, num_samples=total)
+    chance_class, chance = metrics.majority_share(measured.rows.argmax(axis=1), len(measured.classes))
+    return Headline(
+        metric="accuracy",
+        value=value,
+        split=measured.split,
+        num_samples=total,
+        interval=metrics.wilson_interval(int(np.trace(measured.confusion)), total),
+        chance=chance,
+        chance_class=measured.classes[chance_class],
+    )
+
+
+def write_predictions(path: Path, measured: Measured) -> None:
+    """Writes one row per sample: file, labels, answer, probability of each class."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "labels", "predicted", *measured.classes])
+        for index, row in zip(measured.predictions.indices, measured.predictions.probabilities, strict=True):
+            record = measured.records[index]
+            predicted = measured.classes[int(row.argmax())]
+            writer.writerow([record.name, "|".join(record.labels), predicted, *(f"{value:.6f}" for value in row)])
