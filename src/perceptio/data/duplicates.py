@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def find_duplicates(source: Source, records: Iterable[Record]) -> tuple[tuple[st
     for size, items in by_size.items():
         for name, item in items if len(items) > 1 else ():
             assert isinstance(item, Path), "arrays were hashed above"
-            digest = patiently(lambda path=item: _hash_file(path), printable(name))  # type: ignore[misc]
+            digest = patiently(partial(_hash_file, item), printable(name))
             groups[size, digest].append(name)
     found = [tuple(sorted(names, key=bytewise)) for names in groups.values() if len(names) > 1]
     return tuple(sorted(found, key=lambda names: bytewise(names[0])))

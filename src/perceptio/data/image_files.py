@@ -134,7 +134,7 @@ def _orientation(image: "PIL.Image.Image") -> int:
     """Returns the EXIF orientation, 1 to 8. Damaged EXIF is no reason to refuse a picture: it counts as upright."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:
+    except Exception:  # of any kind, as in `_opened`: EXIF is parsed from the file's own bytes
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

@@ -32,6 +32,7 @@ def from_json(kind: type[Config], value: Any, where: str = "") -> Config:
     if not isinstance(value, Mapping):
         raise UsageError(f"{where or 'a config'} must be an object with fields, got {value!r}")
     hints = typing.get_type_hints(kind)
+    # `type[Config]` cannot be told to be a dataclass: typing has no bound for that.
     known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     prefix = f"{where}." if where else ""
     for name in value:

@@ -50,8 +50,8 @@ def test_one_process_may_change_its_precision():
     assert make_accelerator("cpu", "fp32").mixed_precision == "no"
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused():
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match=r"--device cuda, but PyTorch finds no GPU here. Use --device cpu, or"):
         make_accelerator("cuda", "auto")
     with pytest.raises(UsageError, match=r"--device cuda, but PyTorch finds no GPU here. Use --device cpu, or"):
