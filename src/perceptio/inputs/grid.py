@@ -212,7 +212,7 @@ def split_patches(inputs: Float[Tensor, "B *axes channels"], patch: tuple[int, .
     split = [part for length, size in zip(lengths, patch, strict=True) for part in (length // size, size)]
     tokens_first = [1 + 2 * axis for axis in range(num_axes)] + [2 + 2 * axis for axis in range(num_axes)]
     patches = inputs.reshape(batch, *split, channels).permute(0, *tokens_first, 1 + 2 * num_axes)
-    num_tokens = math.prod(length // size for length, size in zip(lengths, patch, strict=True))
+    num_tokens = math.prod([length // size for length, size in zip(lengths, patch, strict=True)])
     return patches.reshape(batch, num_tokens, math.prod(patch) * channels)
 
 

@@ -1,9 +1,10 @@
 """The choices of a Perceiver, each with the paper's value as default."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from perceptio.modules.feed_forward import GeluKind
+from perceptio.modules.reading.choice import ReadingConfig
 
 Sharing = Literal["none", "all_but_first", "all"]
 """Which repetitions use one set of weights: none of them, all but the first, or all."""
@@ -45,6 +46,8 @@ class PerceiverConfig:
     """The official code computes the tanh approximation, transformers the exact function ("erf")."""
     latent_init_std: float = 0.02
     """Standard deviation of the cut normal that the latent array starts from."""
+    reading: ReadingConfig = field(default_factory=ReadingConfig)
+    """How cross-attends are computed: method and backend. Speed and memory alone."""
     dropout: float = 0.0
     """Dropout after attention and feed-forward parts; the paper's models use none."""
     attention_dropout: float = 0.0

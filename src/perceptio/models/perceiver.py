@@ -11,15 +11,17 @@ from perceptio.inputs.grid import GridInput, GridInputConfig
 from perceptio.models.config import PerceiverConfig
 from perceptio.models.heads import ClassificationHead
 from perceptio.models.iteration_plan import count_weights, iteration_plan
-from perceptio.modules.attention import ByteView, CrossAttention, KeysValues, SelfAttention
+from perceptio.modules.attention import CrossAttention, SelfAttention
 from perceptio.modules.byte_array import ByteArray
+from perceptio.modules.byte_view import ByteView
 from perceptio.modules.initialisation import init_embedding
 from perceptio.modules.layers import CrossAttend, LatentTransformer, SelfAttend
+from perceptio.modules.reading.contract import Reader
 from perceptio.shapes import Float, Int, Tensor
 
-CrossAttendObserver = Callable[[int, CrossAttend, Tensor, KeysValues], bool]
-"""Called before each cross-attend with its number from 0, its weights, the latents (B, N, D) and the keys;
-returns whether to go on."""
+CrossAttendObserver = Callable[[int, CrossAttend, Tensor, Reader], bool]
+"""Called before each cross-attend with its number from 0, its weights, the latents (B or 1, N, D) and the byte array as
+these weights see it; returns whether to go on."""
 
 
 class Perceiver(nn.Module):
@@ -69,7 +71,8 @@ class Perceiver(nn.Module):
             observe: called before each cross-attend; when it returns False, the walk ends there.
         """
         view = ByteView(byte_array)
-        latents = self.latents.expand(byte_array.batch_size, -1, -1)
+        # The first cross-attend's queries are the same for every sample: it computes them once.
+        latents = self.latents[None]
         prepared_weights, prepared = None, None
         num_seen = 0
         for step in self.plan:
@@ -79,7 +82,9 @@ class Perceiver(nn.Module):
             cross_attend = self.cross_attends[step.weights]
             assert isinstance(cross_attend, CrossAttend)
             if self._recomputes and self._uses[step] == 1 and observe is None:
-                # Weights that are used once share nothing: their keys and values need not be kept either.
+                # Weights that are used once share nothing: what they prepare need not be kept either. What they share
+                # with others must not first be computed where it is to be forgotten.
+                cross_attend.attention.look(view)
                 latents = self._run(cross_attend.read, latents, view)
                 continue
             if prepared is None or prepared_weights != step.weights:
@@ -114,6 +119,8 @@ def _make_cross_attend(input_channels: int, config: PerceiverConfig) -> CrossAtt
         num_heads=config.num_cross_attend_heads,
         qk_channels=qk_channels,
         v_channels=v_channels,
+        num_latents=config.num_latents,
+        reading=config.reading,
         dropout=config.attention_dropout,
     )
     return CrossAttend(

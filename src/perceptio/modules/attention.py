@@ -1,55 +1,19 @@
 """Multi-head attention with its layer norms and projections."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from torch import nn
 from torch.nn import functional
 
-from perceptio.kernels.attention import attend, attention_scores
-from perceptio.modules.byte_array import ByteArray
+from perceptio.kernels.attention import attend
+from perceptio.modules.byte_view import ByteView
 from perceptio.modules.initialisation import make_linear
-from perceptio.shapes import Bool, Float, Tensor
-
-LAYER_NORM_EPS = 1e-5
-
-
-class ByteView:
-    """A byte array as all cross-attends of one forward pass look at it: what they share is computed once, when asked.
-
-    A cross-attend asks for what its way of attending needs. The textbook way needs the normalised matrix; others can
-    work from the byte array's structure and never ask for it.
-    """
-
-    def __init__(self, byte_array: ByteArray) -> None:
-        self.byte_array = byte_array
-        self._normalised: Tensor | None = None
-
-    def normalised(self) -> Float[Tensor, "B M C"]:
-        """Returns each token with mean 0 and variance 1: layer norm without gain and bias."""
-        if self._normalised is None:
-            channels = self.byte_array.num_channels
-            self._normalised = functional.layer_norm(self.byte_array.dense(), (channels,), eps=LAYER_NORM_EPS)
-        return self._normalised
-
-
-@dataclass(frozen=True)
-class KeysValues:
-    """A byte array as one set of cross-attention weights sees it, for any number of queries."""
-
-    k_BHME: Float[Tensor, "B H M E"]
-    v_BHMV: Float[Tensor, "B H M V"]
-    byte_mask: Bool[Tensor, "B M"] | None
-
-    def attend(self, q_BHNE: Float[Tensor, "B H N E"], dropout: float) -> Float[Tensor, "B H N V"]:
-        """Returns what the queries read."""
-        return attend(q_BHNE, self.k_BHME, self.v_BHMV, self.byte_mask, dropout)
-
-    def scores(self, q_BHNE: Float[Tensor, "B H N E"]) -> Float[Tensor, "B H N M"]:
-        """Returns the attention scores before the softmax."""
-        return attention_scores(q_BHNE, self.k_BHME)
+from perceptio.modules.reading.choice import ReadingConfig, look, make_reader, plan_reading
+from perceptio.modules.reading.contract import ByteProjections, Reader
+from perceptio.modules.reading.cost import QueryShape, ReadingPlan
+from perceptio.shapes import Float, Tensor
 
 
 def check_head_widths(heads_name: str, num_heads: int, widths: Mapping[str, int]) -> None:
@@ -66,13 +30,16 @@ class CrossAttention(nn.Module):
     """Latents (N x D) attend to a byte array (M x C): LN, q | LN, k, v | softmax(q k^T / sqrt(E)) v | output.
 
     Paper App. C: queries, keys and values are min(C, D) wide, every projection has a bias, and the two inputs have a
-    layer norm each. `prepare` computes all that depends on the byte array alone, once for any number of iterations.
+    layer norm each. `prepare` computes all that depends on the byte array alone, once for any number of iterations,
+    by one of three methods that compute the same function (`modules.reading`).
 
     Args:
         input_channels: C.
         latent_channels: D.
         qk_channels: width of queries and keys, all heads together.
         v_channels: width of values, all heads together.
+        num_latents: N, by which the cheapest method is chosen.
+        reading: method and backend; by default the cheapest.
         dropout: share of attention weights dropped in training.
 
     Raises:
@@ -87,12 +54,18 @@ class CrossAttention(nn.Module):
         num_heads: int,
         qk_channels: int,
         v_channels: int,
+        num_latents: int,
+        reading: ReadingConfig | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         check_head_widths("num_cross_attend_heads", num_heads, {"qk_channels": qk_channels, "v_channels": v_channels})
         self.num_heads = num_heads
+        self.reading = reading or ReadingConfig()
         self.dropout = dropout
+        self._query_shape = QueryShape(
+            num_latents=num_latents, num_heads=num_heads, qk_channels=qk_channels, v_channels=v_channels
+        )
         self.query_norm = nn.LayerNorm(latent_channels)
         self.byte_norm = nn.LayerNorm(input_channels)
         self.query = make_linear(latent_channels, qk_channels)
@@ -100,32 +73,54 @@ class CrossAttention(nn.Module):
         self.value = make_linear(input_channels, v_channels)
         self.output = make_linear(v_channels, latent_channels)
 
-    def prepare(self, view: ByteView) -> KeysValues:
-        """Returns keys and values.
+    def prepare(self, view: ByteView) -> Reader:
+        """Returns the byte array as these weights see it, for any number of iterations."""
+        return make_reader(view, self.projections(), self._plan(view))
 
-        The layer norm's gain g and bias b go into the projections: W (g x + b) + c = (W g) x + (W b + c). So the
-        M x C part has no parameters and, for raw input, needs no gradient; one product makes keys and values.
-        """
-        weight = torch.cat([self.key.weight, self.value.weight])
-        bias = torch.cat([self.key.bias, self.value.bias]) + weight @ self.byte_norm.bias
-        projected = functional.linear(view.normalised(), weight * self.byte_norm.weight, bias)
-        keys, values = torch.split(projected, [self.key.out_features, self.value.out_features], dim=-1)
-        return KeysValues(self._heads(keys), self._heads(values), view.byte_array.mask())
+    def look(self, view: ByteView) -> None:
+        """Computes what `prepare` will take from the view and other weights share."""
+        look(view, self._plan(view))
 
-    def forward(self, latents: Float[Tensor, "B N D"], prepared: KeysValues) -> Float[Tensor, "B N D"]:
-        """Returns what the latents read from the byte array; a sample with no byte present reads zeros."""
-        q_BHNE = self._heads(self.query(self.query_norm(latents)))
+    def _plan(self, view: ByteView) -> ReadingPlan:
         dropout = self.dropout if self.training else 0.0
-        attended = prepared.attend(q_BHNE, dropout)
+        return plan_reading(view.byte_array, self._query_shape, self.reading, dropout=dropout)
+
+    def projections(self) -> ByteProjections:
+        """Returns keys and values as functions of normalised tokens: the layer norm's gain and bias are put into them.
+
+        So the M x C part has no parameters and, for raw input, needs no gradient.
+        """
+        gain, shift = self.byte_norm.weight, self.byte_norm.bias
+        # The softmax drops the key bias, and not all methods read it. Its gradient is zero, but it must be there:
+        # without one, weight decay passes a parameter over and distributed training waits for it.
+        no_effect = 0.0 * self.key.bias.sum()
+        return ByteProjections(
+            key_weight=self.key.weight * gain,
+            key_bias=self.key.bias + self.key.weight @ shift,
+            value_weight=self.value.weight * gain,
+            value_bias=self.value.bias + self.value.weight @ shift + no_effect,
+            num_heads=self.num_heads,
+        )
+
+    def forward(self, latents: Float[Tensor, "_ N D"], prepared: Reader) -> Float[Tensor, "B N D"]:
+        """Returns what the latents read from the byte array; a sample with no byte present reads zeros.
+
+        Latents that are the same for the whole batch may come once, with a first axis of length 1.
+        """
+        dropout = self.dropout if self.training else 0.0
+        attended = prepared.attend(self._queries(latents), dropout)
         output: Tensor = self.output(rearrange(attended, "B H N V -> B N (H V)"))
         return output
 
-    def scores(self, latents: Float[Tensor, "B N D"], prepared: KeysValues) -> Float[Tensor, "B H N M"]:
+    def scores(self, latents: Float[Tensor, "_ N D"], prepared: Reader) -> Float[Tensor, "B H N M"]:
         """Returns the attention scores before the softmax. Pass only the latents that are wanted: the map is N x M."""
-        return prepared.scores(self._heads(self.query(self.query_norm(latents))))
+        return prepared.scores(self._queries(latents))
+
+    def _queries(self, latents: Tensor) -> Tensor:
+        return self._heads(self.query(self.query_norm(latents)))
 
     def _heads(self, projected: Tensor) -> Tensor:
-        return rearrange(projected, "B L (H E) -> B H L E", H=self.num_heads)
+        return rearrange(projected, "B N (H E) -> B H N E", H=self.num_heads)
 
 
 class SelfAttention(nn.Module):

@@ -36,11 +36,25 @@ class GridPositions:
     @property
     def num_tokens(self) -> int:
         """Places of the grid, M."""
-        return math.prod(table.shape[1] for table in self.tables)
+        return math.prod(self.lengths)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Places along each axis."""
+        return tuple(table.shape[1] for table in self.tables)
+
+    def columns(self, axis: int) -> list[int]:
+        """Returns where each column of an axis' table stands among the dense features."""
+        found: list[int] = []
+        start = 0
+        for width in self.kinds:
+            found += range(start + axis * width, start + (axis + 1) * width)
+            start += len(self.tables) * width
+        return found
 
     def parts(self, batch: int) -> list[Float[Tensor, "B M _"]]:
         """Returns the dense features in pieces that only need to be set side by side."""
-        lengths = [table.shape[1] for table in self.tables]
+        lengths = self.lengths
         pieces = []
         for kind in range(len(self.kinds)):
             for axis, table in enumerate(self.tables):

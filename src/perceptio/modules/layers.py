@@ -2,8 +2,10 @@
 
 from torch import nn
 
-from perceptio.modules.attention import ByteView, CrossAttention, KeysValues, SelfAttention
+from perceptio.modules.attention import CrossAttention, SelfAttention
+from perceptio.modules.byte_view import ByteView
 from perceptio.modules.feed_forward import FeedForward, GeluKind
+from perceptio.modules.reading.contract import Reader
 from perceptio.shapes import Float, Tensor
 
 
@@ -25,17 +27,17 @@ class CrossAttend(nn.Module):
         self.feed_forward = FeedForward(latent_channels, widening_factor=widening_factor, gelu=gelu)
         self.dropout = nn.Dropout(dropout)
 
-    def prepare(self, view: ByteView) -> KeysValues:
+    def prepare(self, view: ByteView) -> Reader:
         """Returns what depends on the byte array alone, to be computed once for all iterations that share weights."""
         return self.attention.prepare(view)
 
-    def read(self, latents: Float[Tensor, "B N D"], view: ByteView) -> Float[Tensor, "B N D"]:
+    def read(self, latents: Float[Tensor, "_ N D"], view: ByteView) -> Float[Tensor, "B N D"]:
         """Returns the latents updated by a byte array that nothing else with these weights will read."""
         updated: Tensor = self(latents, self.prepare(view))
         return updated
 
-    def forward(self, latents: Float[Tensor, "B N D"], prepared: KeysValues) -> Float[Tensor, "B N D"]:
-        """Returns the latents updated by the byte array."""
+    def forward(self, latents: Float[Tensor, "_ N D"], prepared: Reader) -> Float[Tensor, "B N D"]:
+        """Returns the latents updated by the byte array; latents that a batch shares may come once."""
         latents = latents + self.dropout(self.attention(latents, prepared))
         updated: Tensor = latents + self.dropout(self.feed_forward(self.feed_forward_norm(latents)))
         return updated

@@ -4,8 +4,9 @@ from torch.nn import functional
 from torch.testing import assert_close
 
 from perceptio.kernels.reference import attend_reference
-from perceptio.modules.attention import ByteView, CrossAttention, SelfAttention
+from perceptio.modules.attention import CrossAttention, SelfAttention
 from perceptio.modules.byte_array import ByteArray, Segment
+from perceptio.modules.byte_view import ByteView
 
 B, N, M, D, C = 2, 3, 7, 12, 10
 
@@ -23,7 +24,7 @@ def randomise(module: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize("num_heads", [1, 2])
 def test_cross_attention_is_the_textbooks(num_heads: int) -> None:
-    attention = CrossAttention(C, D, num_heads=num_heads, qk_channels=6, v_channels=8).double()
+    attention = CrossAttention(C, D, num_heads=num_heads, qk_channels=6, v_channels=8, num_latents=N).double()
     randomise(attention)
     latents, channels = torch.randn(B, N, D).double(), torch.randn(B, M, C).double()
     normed = functional.layer_norm(channels, (C,), attention.byte_norm.weight, attention.byte_norm.bias)
@@ -35,7 +36,7 @@ def test_cross_attention_is_the_textbooks(num_heads: int) -> None:
 
 
 def test_every_parameter_gets_the_textbooks_gradient() -> None:
-    attention = CrossAttention(C, D, num_heads=2, qk_channels=6, v_channels=8).double()
+    attention = CrossAttention(C, D, num_heads=2, qk_channels=6, v_channels=8, num_latents=N).double()
     randomise(attention)
     latents, channels = torch.randn(B, N, D).double(), torch.randn(B, M, C).double().requires_grad_()
     weights = torch.randn(B, N, D).double()
@@ -53,7 +54,7 @@ def test_every_parameter_gets_the_textbooks_gradient() -> None:
 
 
 def test_a_sample_without_bytes_reads_zeros_before_the_output_projection() -> None:
-    attention = CrossAttention(C, D, num_heads=1, qk_channels=6, v_channels=6)
+    attention = CrossAttention(C, D, num_heads=1, qk_channels=6, v_channels=6, num_latents=N)
     randomise(attention)
     mask = torch.tensor([[True] * M, [False] * M])
     prepared = attention.prepare(ByteView(as_bytes(torch.randn(B, M, C), mask)))
@@ -75,7 +76,7 @@ def test_self_attention_is_the_textbooks() -> None:
 
 def test_heads_that_do_not_divide_a_width_are_refused_with_the_next_width() -> None:
     with pytest.raises(ValueError, match=r"num_cross_attend_heads must divide qk_channels: got 8 and 261\..*=264"):
-        CrossAttention(261, 1024, num_heads=8, qk_channels=261, v_channels=264)
+        CrossAttention(261, 1024, num_heads=8, qk_channels=261, v_channels=264, num_latents=N)
     with pytest.raises(ValueError, match="num_self_attend_heads must divide latent_channels: got 5 and 12"):
         SelfAttention(12, num_heads=5)
 
