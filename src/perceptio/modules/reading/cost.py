@@ -178,4 +178,9 @@ def cheapest_plan(
     if not only_separable:
         plans.append((sum(projected_cost(shape, queries, rates) for shape in shapes), ReadingPlan("projected")))
         plans.append((sum(folded), ReadingPlan("folded")))
-    return min(plans, key=lambda plan: plan[0])[1]
+    # A loop: torch.compile does not follow `min` with a key.
+    cheapest, chosen_plan = plans[0]
+    for cost, plan in plans[1:]:
+        if cost < cheapest:
+            cheapest, chosen_plan = cost, plan
+    return chosen_plan
