@@ -119,7 +119,7 @@ def make_ways(*, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
             attention = SelfAttention(config.latent_channels, num_heads=config.num_self_attend_heads)
             layer = SelfAttend(attention, config.latent_channels, widening_factor=1, gelu=config.gelu, dropout=0.0)
             if change is not None:
-                layer.attention = change(attention)  # type: ignore[assignment]
+                layer.attention = change(attention)  # type: ignore[assignment]  # a stand-in that is called alike
             layers.append(layer)
         return LatentTransformer(*layers).eval()
 

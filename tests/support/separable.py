@@ -67,4 +67,4 @@ def weighted_sum(reads: Reads) -> torch.Tensor:
     parts = (reads.channels, reads.outer, reads.inner, finite)
     return sum(
         (part * torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part)).sum() for part in parts
-    )  # type: ignore[return-value]
+    )  # type: ignore[return-value]  # `sum` might return its start, 0

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import library
 from torch.testing import assert_close
 
 from perceptio.kernels.separable import backends, numba_backend
@@ -188,7 +189,7 @@ def test_works_in_a_process_forked_after_its_threads_have_run(monkeypatch: pytes
 def test_pytorchs_own_checks_of_a_registered_operation(shared: bool, masked: bool) -> None:
     queries, tokens = draw_case(shared=shared, masked=masked)
     arguments = (*leaves(queries, tokens), tokens.present, "torch")
-    torch.library.opcheck(torch.ops.perceptio.separable_attend.default, arguments)
+    library.opcheck(torch.ops.perceptio.separable_attend.default, arguments)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -8,7 +8,7 @@ again.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from perceptio.kernels.separable.backends import load_backend
 from perceptio.kernels.separable.contract import BackendName, Queries, Reads, Tokens
@@ -53,7 +53,7 @@ def separable_attend(queries: Queries, tokens: Tokens, backend: BackendName) -> 
     return Reads(*_attend(*(tensor.contiguous() for tensor in arguments), tokens.present, backend))
 
 
-@torch.library.custom_op("perceptio::separable_attend", mutates_args=())
+@library.custom_op("perceptio::separable_attend", mutates_args=())
 def _attend(
     channels_q: Tensor,
     outer_q: Tensor,
@@ -75,7 +75,7 @@ def _(
     return (*_gradient_shapes(channels_q, outer_q, inner_q, batch), channels_q.new_empty(batch, rows))
 
 
-@torch.library.custom_op("perceptio::separable_attend_query_gradients", mutates_args=())
+@library.custom_op("perceptio::separable_attend_query_gradients", mutates_args=())
 def _query_gradients(
     channels_q: Tensor,
     outer_q: Tensor,
@@ -107,7 +107,7 @@ def _(
     return _gradient_shapes(channels_q, outer_q, inner_q, len(rho))
 
 
-@torch.library.custom_op("perceptio::separable_attend_token_gradients", mutates_args=())
+@library.custom_op("perceptio::separable_attend_token_gradients", mutates_args=())
 def _token_gradients(
     channels_q: Tensor,
     outer_q: Tensor,
