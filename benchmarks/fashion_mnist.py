@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from perceptio.data.limits import Limits
+from perceptio.data.records import MAIN
 from perceptio.data.sources import open_source
 from perceptio.data.split_file import read_split
 from perceptio.recipes.registry import find_recipe
@@ -144,7 +145,7 @@ def load_parts(data: str, splits: dict[str, str]) -> dict[str, tuple[Tensor, Ten
     parts = {}
     for split in ("train", "validation", "test"):
         records = [record for record in source.records if splits[record.name] == split]
-        images = np.stack([np.asarray(source.load(record)).reshape(28, 28) for record in records])
+        images = np.stack([np.asarray(source.load(record)[MAIN]).reshape(28, 28) for record in records])
         labels = torch.tensor([source.classes.index(record.labels[0]) for record in records])
         parts[split] = ((torch.from_numpy(images)[:, None].float() / 255 - MEAN) / STD, labels)
     return parts

@@ -58,7 +58,7 @@ def measure(kind: str, batch_size: int, runs: int) -> dict:
     began = time.monotonic()
     model = build_perceiver(config.input_config(), config.model, 1000)
     seconds = [time.monotonic() - began]
-    inputs, targets = torch.randn(batch_size, 224, 224, 3), torch.randint(1000, (batch_size,))
+    inputs, targets = {"image": torch.randn(batch_size, 224, 224, 3)}, torch.randint(1000, (batch_size,))
     model.checkpoint_activations = kind.endswith("recomputed")
     optimizer = build_optimizer(config.training.optimizer, model, config.learning_rate)
     if kind != "build":

@@ -111,7 +111,7 @@ def make_runs(what: str) -> dict[str, Callable[[], object]]:
 def make_model() -> Perceiver:
     torch.manual_seed(0)
     recipe = find_recipe("imagenet")
-    model = build_perceiver(recipe.input_config(), recipe.model, 1000)
+    model = build_perceiver(recipe.streams.by_name["image"].input_config(), recipe.model, 1000)
     nn.init.normal_(model.head.logits.weight, std=0.02)  # it starts at zero, and so would all that is compared
     return model
 

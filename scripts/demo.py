@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from perceptio.data.fashion_sample import read_fashion_sample
+from perceptio.data.records import MAIN
 
 OUT = Path("demo-out")
 RUN = OUT / "run"
@@ -49,7 +50,7 @@ def write_pictures() -> list[str]:
     for label, position in SHOWN.items():
         records = [record for record in source.records if record.split == "test" and record.labels == (label,)]
         path = PICTURES / f"{label}.png"
-        Image.fromarray(source.load(records[position])).save(path)
+        Image.fromarray(source.load(records[position])[MAIN]).save(path)
         files.append(str(path))
     return files
 

@@ -11,3 +11,9 @@ torch.set_num_threads(1)
 def _fixed_seed() -> None:
     """A test that draws from torch's global generator draws the same each time, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keeps what a test caches out of the user's own folder; processes that it starts inherit this."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "user-cache"))

@@ -1,6 +1,6 @@
 """The Python API: what the command line does, as functions."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,9 +83,9 @@ class Run:
         """Yields one prediction for each file, in order."""
         return predict_files(self.path, [Path(file) for file in files])
 
-    def evaluate(self, *, data: str | Path | None = None, split: str = "test") -> Measured:
-        """Returns the result on the run's own split, or on other labelled data."""
-        return evaluate_run(self.path, data=None if data is None else str(data), split=split)
+    def evaluate(self, *, data: str | Path | None = None, split: str = "test", streams: Sequence[str] = ()) -> Measured:
+        """Returns the result on the run's own split, or on other labelled data; `streams`: those to look at."""
+        return evaluate_run(self.path, data=None if data is None else str(data), split=split, streams=streams)
 
     def attend(self, file: str | Path, *, softmax: bool = False) -> Attention:
         """Returns attention maps of a file."""

@@ -31,6 +31,10 @@ class FileError(PerceptioError):
     exit_code = 3
 
 
+class AbsentError(FileError):
+    """A file is whole but does not hold what was looked for, such as a video without sound."""
+
+
 class MissingExtraError(PerceptioError, ImportError):
     """An optional dependency is not installed."""
 

@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from perceptio.modalities.registry import MODALITIES
 from perceptio.models.counts import count_parameters
 from perceptio.models.perceiver import build_perceiver
 from perceptio.recipes.registry import RECIPE_CLASSES, RECIPES, describe_recipe, find_recipe
-from perceptio.recipes.smoke import SMOKE_SIDE, smoke
+from perceptio.recipes.smoke import smoke
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.serialisation import dump, from_json, to_json
 from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
-from support.pictures import make_picture_folder
+from perceptio.tasks.classification import build_task
+from support.kinds import MAKERS, make_folder
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 
@@ -51,19 +53,34 @@ def test_the_smoke_form_keeps_the_structure(name: str):
     config, small = find_recipe(name), smoke(find_recipe(name))
     for field in ("num_cross_attends", "num_blocks", "cross_attend_placement", "share_cross_attends"):
         assert getattr(small.model, field) == getattr(config.model, field), field
-    assert small.encoding.positions == config.encoding.positions
-    assert small.encoding.permutation_seed == config.encoding.permutation_seed
     assert small.training == config.training
-    assert small.image.size == (SMOKE_SIDE, SMOKE_SIDE)
+    assert list(small.streams.by_name) == list(config.streams.by_name)
+    for stream, modality in config.streams.by_name.items():
+        shrunk = small.streams.by_name[stream]
+        assert type(shrunk) is type(modality)
+        for field in ("column", "drop_probability"):
+            assert getattr(shrunk, field) == getattr(modality, field), (stream, field)
+        if hasattr(modality, "encoding"):
+            for field in ("positions", "permutation_seed"):
+                assert getattr(shrunk.encoding, field) == getattr(modality.encoding, field), (stream, field)
+        assert shrunk.input_config().num_tokens <= 512, stream
+    for field in ("absent", "modality_channels", "evaluation_clips"):
+        assert getattr(small.streams, field) == getattr(config.streams, field), field
+
+
+def test_there_is_a_maker_of_files_for_every_kind():
+    assert set(MAKERS) == set(MODALITIES)
 
 
 @every_recipe
 def test_the_smoke_form_trains_two_steps(name: str, tmp_path: Path):
-    """On generated pictures in a folder, whatever the recipe reads: its own source is tested with the sources."""
-    data = make_picture_folder(tmp_path / "pictures", per_class=12)
-    config = replace(smoke(find_recipe(name)), data=str(data), source=SourceConfig())
+    """On generated files in a folder, whatever the recipe reads: its own source is tested with the sources."""
+    recipe = find_recipe(name)
+    data = make_folder(tmp_path / "files", recipe.streams)
+    config = replace(smoke(recipe), data=str(data), source=SourceConfig())
     result = train_run(config, TrainOptions(out=tmp_path / "run", device="cpu", workers=0))
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (result.ended, facts["steps"]) == ("finished", 2)
-    assert 0.0 <= result.test["accuracy"] <= 1.0
+    metric = build_task(recipe.task, multi_label=False).main_metric
+    assert 0.0 <= result.test[metric] <= 1.0
     assert (tmp_path / "run" / "report.html").stat().st_size > 1_000

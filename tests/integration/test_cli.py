@@ -109,13 +109,38 @@ def test_data_alone_is_enough(trained: Trained, tell: Tell, tmp_path: Path):
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "Input     32 x 32 pixels: the files' shorter side is 16 (median)" in done.err
-    assert "Bands     8 frequency bands an axis" in done.err
+    assert "8 frequency bands an axis: a quarter of the side, the paper's 64 at its 224 pixels" in done.err
     for replaced in ("48 latents", "Schedule", "of computing"):
         assert replaced not in done.err, "a reason for what was typed over"
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["recipe"], config["epochs"], config["model"]["num_latents"]) == ("automatic", 1, 4)
     for line in ("Test      ", "Report    ", f"Next      perceptio predict {tmp_path / 'run'} FILE .."):
         assert line in done.out
+
+
+def test_each_stream_has_its_options_under_its_name(trained: Trained, tell: Tell, tmp_path: Path):
+    done = tell(
+        "train", "--config", trained.config, "--epochs", "1", "--image.encoding.num-bands", "5", "--image.size", "17",
+        "13", "--streams.modality-channels", "7", "--out", tmp_path / "run", "--workers", "0", "--quiet",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    before, after = (json.loads(path.read_text())["streams"] for path in (trained.config, tmp_path / "run/config.json"))
+    image = before["by_name"]["image"]
+    expected = {**image, "size": [17, 13], "encoding": {**image["encoding"], "num_bands": 5}}
+    assert after == {**before, "modality_channels": 7, "by_name": {"image": expected}}
+    assert expected["kind"] == "image"
+    for option, message in (
+        (("--image.sise", "3", "3"), "--image.size"),
+        (
+            ("--image.crop-area", "0", "1"),
+            "crop_area must be a lowest and a highest value above 0, at most 1: got (0.0",
+        ),
+        (("--streams.modality-channels", "0"), "modality_channels must be at least 1: got 0"),
+        (("--image.drop-probability", "0.5"), "image.drop_probability needs another stream to fall back on"),
+    ):
+        told = tell("train", "--config", trained.config, *option)
+        assert told.code == 2
+        assert message in " ".join(told.err.replace("│", " ").split()), told.err
 
 
 def test_source_options_act_on_what_the_choice_is_made_from(trained: Trained, tell: Tell, tmp_path: Path, monkeypatch):
@@ -147,6 +172,16 @@ def test_evaluate_repeats_the_runs_own_result(trained: Trained, tell: Tell):
     assert (told.json["split"], told.json["samples"], told.json["classes"]) == ("test", 9, list(CLASSES))
     assert np.sum(told.json["confusion"]) == 9
     assert tell("evaluate", trained.run, "--split", "train", "--json").json["samples"] == 27
+
+
+def test_evaluate_gives_the_model_only_the_streams_that_are_named(trained: Trained, tell: Tell):
+    whole, named = (
+        tell("evaluate", trained.run, "--json"),
+        tell("evaluate", trained.run, "--streams", "image", "--json"),
+    )
+    assert (named.code, named.json) == (0, whole.json)
+    told = tell("evaluate", trained.run, "--streams", "sound")
+    assert (told.code, told.err) == (2, "error: the model has no stream 'sound'; it has image\n")
 
 
 def test_evaluate_takes_other_labelled_data_by_class_name(trained: Trained, tell: Tell, tmp_path: Path):
@@ -294,7 +329,7 @@ def test_attend_as_json_says_what_was_drawn(trained: Trained, tell: Tell, tmp_pa
     told = tell("attend", trained.run, file, "--latents", "0", "4", "--out", out, "--json")
     assert (told.code, told.err) == (0, "")
     assert told.json == {
-        "file": str(file), "out": str(out), "npz": None, "latents": [0, 4], "cross_attends": [1, 2], "softmax": False,
+        "file": str(file), "out": [str(out)], "npz": [], "latents": [0, 4], "cross_attends": [1, 2], "softmax": False,
     }  # fmt: skip
     assert out.exists()
 
@@ -383,7 +418,10 @@ def test_info_gives_what_there_is(trained: Trained, tell: Tell, tmp_path: Path, 
             r"must divide model.qk_channels: got 7 and 64. Use 1 head, or set model.qk_channels=70",
         ),
         (("train", "fashion-sample", "--training.num-micro-batches", "3"), r"must divide batch_size: got 3 and 32"),
-        (("train", "--source.format", "smple"), r"Expected one of ('auto', 'folder', 'manifest', 'idx', 'sample')"),
+        (
+            ("train", "--source.format", "smple"),
+            r"Expected one of ('auto', 'folder', 'manifest', 'idx', 'audioset', 'sample')",
+        ),
         (("train", "fashion-sample", "--split.test", "1.5"), r"split.test must be at least 0 and below 1: got 1.5"),
     ],
 )

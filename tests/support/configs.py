@@ -3,10 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
-from perceptio.data.image_config import ImageConfig
 from perceptio.data.mixing import MixingConfig
 from perceptio.data.splits import SplitConfig
 from perceptio.inputs.grid import GridEncoding
+from perceptio.modalities.image import ImageModality
+from perceptio.modalities.streams import single_stream
 from perceptio.models.config import PerceiverConfig
 from perceptio.runs.config import RunConfig
 from perceptio.training.config import TrainingConfig
@@ -24,6 +25,15 @@ TINY_MODEL = PerceiverConfig(
 )
 
 
+TINY_PICTURES = ImageModality(
+    size=(SIDE, SIDE),
+    crop_area=(0.8, 1.0),
+    randaugment_layers=0,
+    evaluation_crop=1.0,
+    encoding=GridEncoding(num_bands=3),
+)
+
+
 def tiny_config(data: Path | None = None, *, epochs: float = 3.0) -> RunConfig:
     """Returns a run on pictures of `make_picture_folder`; learns them in about twenty epochs."""
     return RunConfig(
@@ -33,8 +43,7 @@ def tiny_config(data: Path | None = None, *, epochs: float = 3.0) -> RunConfig:
         batch_size=8,
         learning_rate=3e-3,
         split=SplitConfig(validation=0.2, test=0.2),
-        image=ImageConfig(size=(SIDE, SIDE), crop_area=(0.8, 1.0), randaugment_layers=0, evaluation_crop=1.0),
-        encoding=GridEncoding(num_bands=3),
+        streams=single_stream(TINY_PICTURES),
         model=TINY_MODEL,
         training=TrainingConfig(
             optimizer=OptimizerConfig(kind="adamw", eps=1e-8, weight_decay=0.05, clip_norm=1.0),
@@ -48,7 +57,7 @@ def everything_random(config: RunConfig) -> RunConfig:
     return replace(
         config,
         model=replace(config.model, dropout=0.1, attention_dropout=0.1),
-        image=replace(config.image, crop_area=(0.5, 1.0), randaugment_layers=1),
+        streams=single_stream(replace(TINY_PICTURES, crop_area=(0.5, 1.0), randaugment_layers=1)),
         training=replace(
             config.training,
             mixing=MixingConfig(mixup_share=0.4, mixup_alpha=0.4, cutmix_share=0.3),

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from perceptio.data.batches import collate, standardise
+from perceptio.data.batches import collate, model_inputs, standardise
 from perceptio.data.dataset import TrainingSamples
 from perceptio.data.mixing import MixingConfig
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
+from perceptio.inputs.streams import StreamsInputConfig
 from perceptio.models.perceiver import build_perceiver
 from perceptio.runs.machine import make_accelerator
 from perceptio.tasks.classification import SingleLabel, TargetTable
@@ -32,7 +33,7 @@ PLAIN = TrainingConfig(
 )
 
 
-def prepare(values: Tensor) -> Tensor:
+def prepare(name: str, values: Tensor) -> Tensor:
     """Returns uint8 values as model input."""
     return standardise(values, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -60,7 +61,7 @@ def make_job(
     def evaluate(model: nn.Module) -> Mapping[str, float]:
         model.eval()
         with torch.inference_mode():
-            logits = model(prepare(whole.values))
+            logits = model(*model_inputs(whole, prepare))
         rows = targets[whole.indices]
         return {
             "loss": task.evaluation_loss(logits, rows).mean().item(),
@@ -69,11 +70,12 @@ def make_job(
 
     torch.manual_seed(5)
     grid = GridInputConfig(axes=(SIDE, SIDE), channels=3, encoding=GridEncoding(num_bands=3))
+    streams = StreamsInputConfig({"image": grid})
     model = replace(
         TINY_MODEL, num_cross_attends=num_blocks, num_blocks=num_blocks, dropout=dropout, attention_dropout=dropout
     )
     return Job(
-        model=build_perceiver(grid, model, len(CLASSES)),
+        model=build_perceiver(streams, model, len(CLASSES)),
         task=task,
         samples=samples,
         targets=targets,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perceptio.data.records import Record
+from perceptio.data.records import MAIN, Record
 from perceptio.errors import FileError
 from support.pictures import CLASSES, draw_picture
 
@@ -20,12 +20,13 @@ class ArraySource:
     multi_label: bool = False
     notes: tuple[str, ...] = ()
     root: None = None
+    kind: str = "image"
 
-    def load(self, record: Record) -> np.ndarray:
+    def load(self, record: Record) -> dict[str, np.ndarray]:
         """Returns the array of a record."""
         if record.name in self.broken:
             raise FileError("broken on purpose")
-        return self.arrays[record.name]
+        return {MAIN: self.arrays[record.name]}
 
 
 def make_source(count: int, *, broken: tuple[int, ...] = (), seed: int = 0) -> ArraySource:
@@ -43,15 +44,11 @@ def make_source(count: int, *, broken: tuple[int, ...] = (), seed: int = 0) -> A
 class NoisyReader:
     """Adds noise to the training view, so that each (seed, epoch, index) shows something else."""
 
-    def decode(self, item: np.ndarray) -> np.ndarray:
-        """Returns the array as it is."""
-        return item
-
-    def training_view(self, decoded: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def training_view(self, items: dict[str, np.ndarray], random: np.random.Generator) -> dict[str, np.ndarray]:
         """Returns the array with noise of at most 9."""
-        noise = random.integers(0, 10, decoded.shape)
-        return np.minimum(decoded.astype(np.int64) + noise, 255).astype(np.uint8)
+        noise = random.integers(0, 10, items[MAIN].shape)
+        return {"image": np.minimum(items[MAIN].astype(np.int64) + noise, 255).astype(np.uint8)}
 
-    def evaluation_view(self, decoded: np.ndarray) -> np.ndarray:
+    def evaluation_views(self, items: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Returns the array as it is."""
-        return decoded
+        return [{"image": items[MAIN]}]

@@ -9,8 +9,8 @@ HELP = """usage: perceptio attend RUN FILE
 Draws what latents attend to in a file (paper Fig. 3): one row for each cross-attend, one column for each latent.
 
   RUN                   run folder, or a model.safetensors
-  FILE                  an image
-  --out PNG             where to write (FILE's name with -attention.png, here)
+  FILE                  a file of a kind that the model was trained on; of a recording its first clip is shown
+  --out PNG             where to write (FILE's name with -attention.png, here); of several streams one picture each
   --npz FILE            write the numbers as well
   --latents I ..        which latents, from 0 (the eight whose maps say most about the file)
   --cross-attends I ..  which cross-attends, from 1 (the first, the second and the last)
@@ -60,22 +60,21 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     path = chosen.out or Path(f"{chosen.file.stem}-attention.png")
-    attention.draw(path, overlay=chosen.overlay)
-    if chosen.npz is not None:
-        attention.save(chosen.npz)
+    pictures = attention.draw(path, overlay=chosen.overlay)
+    numbers = attention.save(chosen.npz) if chosen.npz is not None else []
+    shown = next(iter(attention.streams.values())).maps
     if chosen.json:
         print_json(
             {
                 "file": str(chosen.file),
-                "out": str(path),
-                "npz": None if chosen.npz is None else str(chosen.npz),
-                "latents": attention.maps.latents,
-                "cross_attends": attention.maps.steps,
-                "softmax": attention.maps.softmax,
+                "out": [str(picture) for picture in pictures],
+                "npz": [str(place) for place in numbers],
+                "latents": shown.latents,
+                "cross_attends": shown.steps,
+                "softmax": shown.softmax,
             }
         )
         return 0
-    for written in (path, chosen.npz):
-        if written is not None:
-            print_result(str(written))
+    for written in (*pictures, *numbers):
+        print_result(str(written))
     return 0

@@ -14,6 +14,7 @@ Measures the best weights of a run on its own test samples, or on other labelled
   RUN                   run folder, or a model.safetensors
   --data PATH           other labelled data, used whole; classes are matched by name
   --split train|validation|test     which of the run's own samples (test)
+  --streams NAME ..     give the model these streams alone, such as the sound of videos (all)
   --device auto|cpu|cuda, --workers N
   --json                one JSON document on standard output
 
@@ -40,13 +41,19 @@ def main(arguments: list[str]) -> int:
         run: Annotated[Path, tyro.conf.Positional]
         data: str | None = None
         split: Literal["train", "validation", "test"] = "test"
+        streams: tuple[str, ...] = ()
         device: Literal["auto", "cpu", "cuda"] = "auto"
         workers: int | None = None
         json: bool = False
 
     chosen = parse(EvaluateArguments, arguments, command="evaluate")
     measured = evaluate_run(
-        chosen.run, data=chosen.data, split=chosen.split, device=chosen.device, workers=chosen.workers
+        chosen.run,
+        data=chosen.data,
+        split=chosen.split,
+        streams=chosen.streams,
+        device=chosen.device,
+        workers=chosen.workers,
     )
     if chosen.json:
         print_json(_document(measured))

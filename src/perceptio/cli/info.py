@@ -86,6 +86,7 @@ def _of_config(config: "RunConfig", num_classes: int | None) -> dict[str, Any]:
     )
     return {
         "recipe": config.recipe,
+        "input": config.streams.describe(),
         "num_tokens": grid.num_tokens,
         "input_channels": grid.input_channels,
         "num_classes": num_classes,
@@ -100,11 +101,10 @@ def _of_config(config: "RunConfig", num_classes: int | None) -> dict[str, Any]:
 
 def _text(document: dict[str, Any]) -> str:
     config, model = document["config"], document["config"]["model"]
-    size = " x ".join(str(length) for length in (*config["image"]["size"], config["image"]["channels"]))
     counted = ("flops_per_sample", "flops_cross_attends", "flops_latent_transformers")
     flops = [document[name] / 1e9 for name in counted]
     lines = [
-        f"Input     {size} = {document['num_tokens']:,} inputs of {document['input_channels']} channels",
+        f"Input     {document['input']} = {document['num_tokens']:,} inputs of {document['input_channels']} channels",
         f"Latents   {model['num_latents']} x {model['latent_channels']}, {model['num_cross_attends']} cross-attends "
         f"({model['cross_attend_placement']}, shared: {model['share_cross_attends']}), {model['num_blocks']} x "
         f"{model['num_self_attends_per_block']} self-attention layers (shared: {model['share_latent_transformers']})",

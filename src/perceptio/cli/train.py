@@ -4,7 +4,8 @@ import argparse
 import os
 import shlex
 import sys
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,7 +26,8 @@ the model and the schedule are chosen from the files, and said.
 
   RECIPE                a name from `perceptio recipes`
   --data PATH           folder with one sub-folder a class, with or without train, val and test folders above them;
-                        or a CSV, JSONL or Parquet table with columns file, label (or labels), split, group
+                        or a CSV, JSONL or Parquet table with columns file, label (or labels), split, group;
+                        instead of file, one column a kind, such as image and audio
   --config FILE         a run's config.json, to repeat or vary it
   --resume RUN          go on with a run; only --epochs, --device and --workers may be added
   --epochs N            passes over the training samples
@@ -151,29 +153,60 @@ def _train(early: _Early, screen: "ConsoleScreen") -> int:
     import tyro
 
     from perceptio.cli.arguments import parse, print_full_help
+    from perceptio.modalities.streams import Streams
     from perceptio.runs.config import RunConfig, absolute_data
     from perceptio.runs.train import train_run
+
+    default, choice, survey = _default_config(early, screen)
 
     @dataclass(frozen=True, kw_only=True)
     class TypedConfig(RunConfig):
         recipe: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress]
+        streams: Annotated[Streams, tyro.conf.Fixed, tyro.conf.Suppress]
+
+        def __post_init__(self) -> None:
+            """Checks nothing yet: what the streams are is only known together with their options."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class TypedStreams(Streams):
+        by_name: Annotated[Mapping[str, Any], tyro.conf.Fixed, tyro.conf.Suppress]
+
+    # Which streams there are depends on the recipe or the files: each has its options under its name.
+    typed_modalities = make_dataclass(
+        "TypedModalities", [(name, type(modality)) for name, modality in default.streams.by_name.items()], frozen=True
+    )
 
     @dataclass(frozen=True, kw_only=True)
     class TrainArguments(Place):
         config: Annotated[TypedConfig, tyro.conf.arg(name="")]
+        modalities: Annotated[typed_modalities, tyro.conf.arg(name="")]  # type: ignore[valid-type]  # made above
+        streams: TypedStreams
 
-    default, choice, survey = _default_config(early, screen)
-    arguments = TrainArguments(config=TypedConfig(**vars(default)))
+    arguments = TrainArguments(
+        config=TypedConfig(**vars(default)),
+        modalities=typed_modalities(**default.streams.by_name),
+        streams=TypedStreams(**vars(default.streams)),
+    )
     if early.full_help:
         print_full_help(TrainArguments, command="train", default=arguments)
         return 0
     chosen = parse(TrainArguments, early.rest, command="train", default=arguments)
-    config = RunConfig(**vars(chosen.config))
+    streams = Streams(**{**vars(chosen.streams), "by_name": vars(chosen.modalities)})
+    config = _checked_config({**vars(chosen.config), "streams": streams})
     config = replace(config, data=absolute_data(config.data, config.source.format))
     for reason in choice.reasons_for(config) if choice is not None else ():
         screen.fact(reason.label, reason.text)
     result = train_run(config, _options(chosen), survey=survey, screen=screen)
     return _show_result(result, screen, as_json=chosen.json)
+
+
+def _checked_config(fields: dict[str, Any]) -> "RunConfig":
+    from perceptio.runs.config import RunConfig
+
+    try:
+        return RunConfig(**fields)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _default_config(early: _Early, screen: "ConsoleScreen") -> "tuple[RunConfig, Choice | None, Survey | None]":

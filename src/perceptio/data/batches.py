@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,50 +18,116 @@ from perceptio.data.records import Skipped
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Samples side by side.
+class Stream:
+    """One modality of a batch.
 
     Attributes:
-        values: uint8 (B, \\*axes, channels), samples of different sizes padded at the end of each axis.
+        values: (B, \\*axes, channels) in the views' own dtype, samples of different sizes padded at the end of each
+            axis; zeros where a sample lacks this modality.
         extents: (B, A) places of each axis that a sample fills, or None when all fill the whole grid.
-        indices: (B,) index of each sample's record.
-        failures: files that could not be read.
+        present: (B,) False where a sample lacks this modality, or None when none does.
     """
 
     values: Tensor
-    extents: Tensor | None
+    extents: Tensor | None = None
+    present: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Stream":
+        """Returns the stream with each of its tensors changed."""
+        return Stream(
+            values=change(self.values),
+            extents=None if self.extents is None else change(self.extents),
+            present=None if self.present is None else change(self.present),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Views side by side.
+
+    Attributes:
+        streams: the modalities that at least one sample has, by name.
+        indices: (B,) index of each view's record; views of one sample follow each other.
+        failures: files that could not be read.
+    """
+
+    streams: Mapping[str, Stream]
     indices: Tensor
     failures: tuple[Skipped, ...]
 
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the values take."""
+        return sum(stream.values.nbytes for stream in self.streams.values())
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """Returns the batch with each tensor of its streams changed."""
+        return replace(self, streams={name: stream.map(change) for name, stream in self.streams.items()})
+
     def pin_memory(self) -> "Batch":
         """Returns the batch in page-locked memory; the loader calls this where copies to a GPU are to overlap."""
-        return replace(
-            self,
-            values=self.values.pin_memory(),
-            extents=None if self.extents is None else self.extents.pin_memory(),
-        )
+        return self.map(Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> "Batch":
+        """Returns the batch with its streams on a device."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def parts(self, size: int) -> Iterator["Batch"]:
+        """Yields the batch in pieces of at most `size` views."""
+        for start in range(0, len(self), size):
+            chosen = slice(start, start + size)
+            part = self.map(lambda tensor, chosen=chosen: tensor[chosen])  # type: ignore[misc]  # bound early
+            yield replace(part, indices=self.indices[chosen], failures=())
+
+
+Prepare = Callable[[str, Tensor], Tensor]
+"""Turns the values of a stream, given its name, into what the model takes, such as standardised float32."""
+
+ModelInputs = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]
+"""Inputs, extents and presence by stream, as `StreamsInput` takes them."""
+
+
+def model_inputs(batch: Batch, prepare: Prepare) -> ModelInputs:
+    """Returns what the model takes."""
+    streams = batch.streams.items()
+    return (
+        {name: prepare(name, stream.values) for name, stream in streams},
+        {name: stream.extents for name, stream in streams if stream.extents is not None},
+        {name: stream.present for name, stream in streams if stream.present is not None},
+    )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Returns the batch of those samples that have values."""
+    """Returns the batch of all views of the samples."""
     failures = tuple(failure for sample in samples for failure in sample.failures)
-    read = [(sample.index, sample.values) for sample in samples if sample.values is not None]
-    indices = torch.tensor([index for index, _ in read], dtype=torch.int64)
-    if not read:
-        return Batch(values=torch.empty(0, dtype=torch.uint8), extents=None, indices=indices, failures=failures)
-    arrays = [values for _, values in read]
-    sizes = np.array([array.shape[:-1] for array in arrays])
-    whole = sizes.max(axis=0)
-    if (sizes == whole).all():
-        values = torch.from_numpy(np.stack(arrays))
-        return Batch(values=values, extents=None, indices=indices, failures=failures)
-    padded = np.zeros((len(arrays), *whole, arrays[0].shape[-1]), dtype=np.uint8)
-    for row, array in zip(padded, arrays, strict=True):
-        row[tuple(slice(0, length) for length in array.shape[:-1])] = array
-    return Batch(values=torch.from_numpy(padded), extents=torch.from_numpy(sizes), indices=indices, failures=failures)
+    views = [view for sample in samples for view in sample.views]
+    indices = [sample.index for sample in samples for _ in sample.views]
+    names = dict.fromkeys(name for view in views for name in view)
+    return Batch(
+        streams={name: _stack([view.get(name) for view in views]) for name in names},
+        indices=torch.tensor(indices, dtype=torch.int64),
+        failures=failures,
+    )
+
+
+def _stack(arrays: Sequence[np.ndarray | None]) -> Stream:
+    given = [array for array in arrays if array is not None]
+    present = None if len(given) == len(arrays) else torch.tensor([array is not None for array in arrays])
+    whole = np.array([array.shape[:-1] for array in given]).max(axis=0)
+    # A sample without this modality is no reason to pad the others.
+    sizes = np.array([whole if array is None else array.shape[:-1] for array in arrays])
+    same = bool((sizes == whole).all())
+    if same and present is None:
+        return Stream(values=torch.from_numpy(np.stack(given)))
+    values = np.zeros((len(arrays), *whole, given[0].shape[-1]), dtype=given[0].dtype)
+    for row, array in zip(values, arrays, strict=True):
+        if array is not None:
+            row[tuple(slice(0, length) for length in array.shape[:-1])] = array
+    extents = None if same else torch.from_numpy(sizes)
+    return Stream(values=torch.from_numpy(values), extents=extents, present=present)
 
 
 def make_loader(

@@ -1,32 +1,32 @@
 """Samples by key, for a map-style loader: what a sample looks like depends on its key alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from torch.utils.data import Dataset
 
 from perceptio.data.order import SampleKey
-from perceptio.data.records import Record, Skipped, Source
+from perceptio.data.records import Item, Record, Skipped, Source
 from perceptio.errors import FileError
 from perceptio.randomness import generator
 
 MAX_STAND_INS = 20
 
+View: TypeAlias = Mapping[str, np.ndarray]
+"""What the model sees of a sample: an array with channels last for each stream that the sample has."""
+
 
 @runtime_checkable
 class Reader(Protocol):
-    """How a file of one modality becomes an array: decode once, then a view of it."""
+    """How the files of a sample become what the model sees."""
 
-    def decode(self, item: Any) -> Any:
-        """Returns the decoded content of a file or array, or raises FileError."""
+    def training_view(self, items: Mapping[str, Item], random: np.random.Generator) -> View:
+        """Returns an augmented view of a sample, given its parts; raises FileError."""
 
-    def training_view(self, decoded: Any, random: np.random.Generator) -> np.ndarray:
-        """Returns an augmented view, uint8 (\\*axes, channels)."""
-
-    def evaluation_view(self, decoded: Any) -> np.ndarray:
-        """Returns the view that evaluation and prediction use."""
+    def evaluation_views(self, items: Mapping[str, Item]) -> Sequence[View]:
+        """Returns the views, at least one, over which evaluation and prediction average; raises FileError."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,14 @@ class Sample:
     """One sample as the model sees it.
 
     Attributes:
-        index: index of the record that `values` show. In training that may be a stand-in's.
-        values: uint8 (\\*axes, channels), or None where the file could not be read and, in training, no stand-in.
+        index: index of the record that the views show. In training that may be a stand-in's.
+        views: one in training, one or several in evaluation; none where the file could not be read and, in training,
+            no stand-in.
         failures: files that could not be read on the way.
     """
 
     index: int
-    values: np.ndarray | None
+    views: tuple[View, ...]
     failures: tuple[Skipped, ...] = ()
 
 
@@ -66,19 +67,19 @@ class TrainingSamples(Dataset[Sample]):
         while len(failures) < MAX_STAND_INS:
             record = self.records[index]
             try:
-                decoded = self.reader.decode(self.source.load(record))
+                random = generator(self.seed, "sample", epoch, index)
+                view = self.reader.training_view(self.source.load(record), random)
             except FileError as error:
                 failures.append(Skipped(name=record.name, reason=str(error)))
                 index = int(stand_ins.integers(len(self.records)))
                 continue
-            random = generator(self.seed, "sample", epoch, index)
-            return Sample(index, self.reader.training_view(decoded, random), tuple(failures))
+            return Sample(index, (view,), tuple(failures))
         # Not raised here: an error from a worker process would reach the user wrapped in a traceback.
-        return Sample(index, None, tuple(failures))
+        return Sample(index, (), tuple(failures))
 
 
 class EvaluationSamples(Dataset[Sample]):
-    """Samples without augmentation; a file that cannot be read has no values and says why."""
+    """Samples without augmentation; a file that cannot be read has no views and says why."""
 
     def __init__(self, source: Source, records: Sequence[Record], reader: Reader) -> None:
         self.source = source
@@ -91,7 +92,6 @@ class EvaluationSamples(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
         try:
-            decoded = self.reader.decode(self.source.load(record))
-            return Sample(index, self.reader.evaluation_view(decoded))
+            return Sample(index, tuple(self.reader.evaluation_views(self.source.load(record))))
         except FileError as error:
-            return Sample(index, None, (Skipped(name=record.name, reason=str(error)),))
+            return Sample(index, (), (Skipped(name=record.name, reason=str(error)),))

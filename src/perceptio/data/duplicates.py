@@ -18,6 +18,8 @@ _DIGEST_BYTES = 16
 def find_duplicates(source: Source, records: Iterable[Record]) -> tuple[tuple[str, ...], ...]:
     """Returns groups of names whose files (or arrays) hold the same bytes; names and groups are sorted bytewise.
 
+    Samples of several files are equal when all their files are.
+
     Only files that share their size with another one are read.
 
     Args:
@@ -26,20 +28,24 @@ def find_duplicates(source: Source, records: Iterable[Record]) -> tuple[tuple[st
     Raises:
         FileNotFoundError, DataError: a file is gone since it was probed, or the disk fails.
     """
-    by_size: dict[object, list[tuple[str, Path | np.ndarray]]] = defaultdict(list)
+    by_size: dict[object, list[tuple[str, tuple[Path, ...]]]] = defaultdict(list)
     groups: dict[tuple[object, bytes], list[str]] = defaultdict(list)
     for record in records:
-        item = source.load(record)
-        if isinstance(item, np.ndarray):
-            # Hashed at once: keeping the arrays until their sizes are known would keep all of them in memory.
-            groups[(item.shape, str(item.dtype)), _hash_array(item)].append(record.name)
-        else:
-            by_size[item.stat().st_size].append((record.name, item))
-    for size, items in by_size.items():
-        for name, item in items if len(items) > 1 else ():
-            assert isinstance(item, Path), "arrays were hashed above"
-            digest = patiently(partial(_hash_file, item), printable(name))
-            groups[size, digest].append(name)
+        items = source.load(record)
+        files = tuple(item for item in items.values() if isinstance(item, Path))
+        if files:
+            by_size[tuple((part, file.stat().st_size) for part, file in zip(items, files, strict=True))].append(
+                (record.name, files)
+            )
+            continue
+        # Hashed at once: keeping the arrays until their sizes are known would keep all of them in memory.
+        arrays = {part: item for part, item in items.items() if isinstance(item, np.ndarray)}
+        shapes = tuple((part, array.shape, str(array.dtype)) for part, array in arrays.items())
+        groups[shapes, b"".join(map(_hash_array, arrays.values()))].append(record.name)
+    for size, sharing in by_size.items():
+        for name, files in sharing if len(sharing) > 1 else ():
+            digests = [patiently(partial(_hash_file, file), printable(name)) for file in files]
+            groups[size, b"".join(digests)].append(name)
     found = [tuple(sorted(names, key=bytewise)) for names in groups.values() if len(names) > 1]
     return tuple(sorted(found, key=lambda names: bytewise(names[0])))
 

@@ -24,14 +24,19 @@ def read_folder(folder: Path, limits: Limits) -> FileSource:
     """Reads the samples of a folder whose sub-folders are the classes; deeper folders belong to their class.
 
     If all folders at the top bear the name of a split (train, val, valid, validation, dev, test), they are the splits
-    and the folders in them the classes. Hidden files, Thumbs.db, __MACOSX and files that accompany data (.txt, .json
-    and the like) do not count; every other file becomes a record, and whether it can be used is for the probe to say.
+    and the folders in them the classes. If instead every class folder holds split folders and nothing else, as
+    ModelNet40 does (airplane/train/airplane_0001.off), those are the splits. Hidden files, Thumbs.db, __MACOSX and
+    files that accompany data (.txt, .json and the like) do not count; every other file becomes a record, and whether
+    it can be used is for the probe to say.
 
     Raises:
         DataError: there are no class folders, fewer than two classes, a class without files, or too many files.
     """
     listing = list_folder(folder, limits)
     splits, notes = _splits(listing)
+    inner = {} if splits else _inner_splits(listing)
+    if inner:
+        notes.append(f"{', '.join(sorted(inner, key=bytewise))} inside the class folders taken as splits")
     where = f"{folder.name or folder}/"
     if not listing.files:
         raise DataError(f"{where} holds no files that could be samples{_ignored_hint(listing)}")
@@ -44,7 +49,7 @@ def read_folder(folder: Path, limits: Limits) -> FileSource:
         if len(below) < 2:
             loose.append(name)
         else:
-            records.append(Record(name=name, labels=(below[0],), split=split))
+            records.append(Record(name=name, labels=(below[0],), split=inner[below[1]] if inner else split))
     if not records:
         raise DataError(_no_classes(where, loose, splits))
     found = {record.labels[0] for record in records}
@@ -77,6 +82,16 @@ def _splits(listing: Listing) -> tuple[dict[str, Split], list[str]]:
     return {name: SPLIT_NAMES[name.lower()] for name in named}, [
         f"{', '.join(named)} taken as {'splits' if len(named) > 1 else 'a split'}"
     ]
+
+
+def _inner_splits(listing: Listing) -> dict[str, Split]:
+    """Returns the names of the folders inside the class folders, if all of them are splits and hold all files."""
+    depths = {len(PurePosixPath(name).parts) for name in listing.files}
+    names = {PurePosixPath(name).parts[1] for name in listing.files if len(PurePosixPath(name).parts) > 2}
+    found = {SPLIT_NAMES.get(name.lower()) for name in names}
+    if min(depths, default=0) < 3 or None in found or not {"train", "test"} <= found:
+        return {}
+    return {name: SPLIT_NAMES[name.lower()] for name in names}
 
 
 def _no_classes(where: str, loose: list[str], splits: dict[str, Split]) -> str:

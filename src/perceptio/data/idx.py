@@ -1,7 +1,7 @@
 """Reads IDX files, the format of MNIST and its relatives: images and labels as arrays of bytes, gzipped or plain."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from perceptio.data.idx_format import count_images, find_idx, read_array
 from perceptio.data.limits import Limits
 from perceptio.data.names import Split, check_classes
-from perceptio.data.records import Record, sort_records
+from perceptio.data.records import MAIN, Item, Record, sort_records
 from perceptio.errors import DataError
 
 FASHION_CLASSES = (
@@ -46,12 +46,12 @@ class IdxSource:
     limits: Limits
     multi_label: bool = False
     root: Path | None = None
+    kind: str | None = "image"
 
-    def load(self, record: Record) -> np.ndarray:
+    def load(self, record: Record) -> Mapping[str, Item]:
         """Returns the image of a record: bytes (height, width)."""
         split, _, number = record.name.partition("/")
-        image: np.ndarray = self._images[split][int(number)]
-        return image
+        return {MAIN: self._images[split][int(number)]}
 
     @cached_property
     def _images(self) -> dict[str, np.ndarray]:

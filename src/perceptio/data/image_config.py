@@ -38,6 +38,8 @@ class ImageConfig:
     a hole of 40), which wipes out small pictures. True: so many 224ths of the crop's shorter side."""
     evaluation_crop: float = 224 / 256
     """Share of the largest fitting box that the evaluation crop takes from the picture's centre; 1 is all of it."""
+    evaluation_flip: bool = False
+    """Whether evaluation also looks at the mirrored picture and takes the mean of both answers."""
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     """Mean of each channel, of values in [0, 1]."""
     std: tuple[float, ...] = (0.229, 0.224, 0.225)

@@ -51,7 +51,7 @@ class ImageReader:
         return _array(_scaled(self._augmented(_cropped(image, box), random), config.size))
 
     def evaluation_view(self, image: "PIL.Image.Image") -> np.ndarray:
-        """Returns the one view for evaluation: bytes (height, width, channels), 0 to 255.
+        """Returns the plain view for evaluation: bytes (height, width, channels), 0 to 255.
 
         The centre crop, scaled bicubically to `size`; with geometry "fit" the whole picture.
         """

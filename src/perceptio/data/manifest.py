@@ -24,7 +24,7 @@ _TYPO_LIKENESS = 0.75
 class _Columns:
     """Which columns of a manifest hold what."""
 
-    file: str
+    files: tuple[str, ...]
     label: str
     split: str | None
     group: str | None
@@ -35,15 +35,22 @@ class _Columns:
         return self.label == "labels"
 
 
-def read_manifest(path: Path, limits: Limits) -> FileSource:
+def read_manifest(path: Path, limits: Limits, part_columns: Sequence[str] = ()) -> FileSource:
     """Reads a CSV, JSONL or Parquet manifest. Its paths are relative to the folder that it lies in.
 
     Columns: `file` (or `path`, `file_name`, `image`); `label` for one class, or `labels` for any number of them, as a
     JSON list or separated by "|" or ";"; optional `split` (train, val, test) and `group`. Others are ignored.
 
+    A sample may be made of several files: without `file`, `path` and `file_name`, each of several columns called after
+    a kind of file, such as `image` and `audio`, holds one part of the sample. An empty cell: the sample lacks it. A
+    sample bears the name of the first file in its row.
+
+    Args:
+        part_columns: names that columns of parts may have.
+
     Raises:
         DataError: a column is missing or mistyped, a path leads out of the folder, a file is listed twice, a label is
-            missing, or the table itself is damaged. The message names the line.
+            missing, a row has no file, or the table itself is damaged. The message names the line.
         UsageError: the suffix is none of .csv, .jsonl, .parquet.
     """
     suffix = suffix_of(path.name)
@@ -58,7 +65,7 @@ def read_manifest(path: Path, limits: Limits) -> FileSource:
     records = []
     for number, row in ROW_READERS[suffix](path, limits):
         if columns is None or suffix == ".jsonl":
-            columns = _find_columns(tuple(row), path.name, columns)
+            columns = _find_columns(tuple(row), path.name, columns, part_columns)
         where = f"{path.name}, line {number:,}"
         record = _record(row, columns, where, limits)
         if record.name in lines:
@@ -82,17 +89,21 @@ def read_manifest(path: Path, limits: Limits) -> FileSource:
     )
 
 
-def _find_columns(names: Sequence[str], table: str, before: _Columns | None) -> _Columns:
+def _find_columns(names: Sequence[str], table: str, before: _Columns | None, part_columns: Sequence[str]) -> _Columns:
     """Finds the columns. A name that is almost a known one is an error: it would be silently ignored otherwise."""
-    unknown = [name for name in names if name not in _KNOWN_COLUMNS]
+    files, possible = _file_columns(names, table, part_columns)
+    known_columns = (*_KNOWN_COLUMNS, *possible)
+    unknown = [name for name in names if name not in known_columns]
     for name in unknown:
-        free = [known for known in _KNOWN_COLUMNS if known not in names]
+        free = [known for known in known_columns if known not in names]
         if difflib.get_close_matches(name.lower(), free, n=1, cutoff=_TYPO_LIKENESS):
             raise DataError(
                 f"{table}: unknown column {printable(name)!r}.{nearest(name.lower(), free)} Rename or remove it"
             )
+    if not files:
+        raise _no_column((*_FILE_COLUMNS, *possible), names, table, "the file")
     columns = _Columns(
-        file=_the_one(_FILE_COLUMNS, names, table, "the file"),
+        files=files,
         label=_the_one(_LABEL_COLUMNS, names, table, "the class"),
         split="split" if "split" in names else None,
         group="group" if "group" in names else None,
@@ -100,7 +111,26 @@ def _find_columns(names: Sequence[str], table: str, before: _Columns | None) -> 
     )
     if before is not None and before.label != columns.label:
         raise DataError(f"{table}: some lines have label and others labels; use one of them in all lines")
+    if before is not None and set(before.files) != set(columns.files) and len(before.files) + len(columns.files) > 2:
+        raise DataError(
+            f"{table}: some lines have {' and '.join(before.files)} and others {' and '.join(columns.files)}; name the "
+            "same in all lines, with null where a file is missing"
+        )
     return columns
+
+
+def _file_columns(
+    names: Sequence[str], table: str, part_columns: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the columns that hold files, and names of parts that they might have had besides `_FILE_COLUMNS`.
+
+    A plain file column stands alone. Without one, columns of parts do; a single one is as good as a plain one.
+    """
+    plain = [name for name in _FILE_COLUMNS if name in names]
+    if any(name not in part_columns for name in plain):
+        return (_the_one(_FILE_COLUMNS, names, table, "the file"),), ()
+    possible = tuple(name for name in part_columns if name not in _FILE_COLUMNS)
+    return tuple(name for name in names if name in plain or name in possible), possible
 
 
 def _the_one(wanted: Sequence[str], names: Sequence[str], table: str, what: str) -> str:
@@ -109,7 +139,11 @@ def _the_one(wanted: Sequence[str], names: Sequence[str], table: str, what: str)
         return present[0]
     if present:
         raise DataError(f"{table}: {' and '.join(present)} both say {what}; keep one of these columns")
-    raise DataError(
+    raise _no_column(wanted, names, table, what)
+
+
+def _no_column(wanted: Sequence[str], names: Sequence[str], table: str, what: str) -> DataError:
+    return DataError(
         f"{table}: no column says {what}; it must be called {' or '.join(wanted)}. Columns found: "
         f"{', '.join(printable(name) for name in names) or 'none'}"
     )
@@ -127,16 +161,23 @@ def _record(row: Row, columns: _Columns, where: str, limits: Limits) -> Record:
                 f"{where}: a name of {len(text):,} characters; the limit is {limits.max_name_characters} "
                 "(limit max_name_characters)"
             )
+    cells = {column: cell_text(row.get(column)) for column in columns.files}
+    parts = tuple((column, relative_name(cell, where, limits)) for column, cell in cells.items() if cell)
+    if not parts:
+        place = f", in one of the columns {', '.join(columns.files)}" if len(columns.files) > 1 else ""
+        raise DataError(f"{where}: no file; every row needs one{place}")
     return Record(
-        name=relative_name(cell_text(row.get(columns.file)), where, limits),
+        name=parts[0][1],
         labels=labels,
         split=split_of(split, where=where) if split else None,
         group=group or None,
+        parts=parts if len(columns.files) > 1 else (),
     )
 
 
 def _notes(table: str, columns: _Columns, records: list[Record]) -> tuple[str, ...]:
-    notes = [f"{len(records):,} files listed in {table}"]
+    what = f"samples of {' and '.join(columns.files)}" if len(columns.files) > 1 else "files"
+    notes = [f"{len(records):,} {what} listed in {table}"]
     if columns.ignored:
         notes.append(f"columns ignored: {', '.join(printable(name) for name in columns.ignored)}")
     if columns.split:

@@ -49,10 +49,8 @@ def relative_name(text: str, where: str, limits: Limits) -> str:
     r"""Returns a path of the manifest in its one form: relative, with "/", without ".". "\" is taken for "/".
 
     Raises:
-        DataError: the path is missing, absolute, leads out of the manifest's folder or is longer than a field may be.
+        DataError: the path is absolute, leads out of the manifest's folder or is longer than a field may be.
     """
-    if not text:
-        raise DataError(f"{where}: no file; every row needs one")
     if len(text) > limits.max_manifest_field_bytes:
         raise DataError(
             f"{where}: a path of {len(text):,} characters; the limit is {limits.max_manifest_field_bytes:,} "

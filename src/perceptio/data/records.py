@@ -1,12 +1,20 @@
 """What a source of samples is: a fixed, sorted list of records, and a way to the content of each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from perceptio.data.names import bytewise
+from perceptio.data.names import bytewise, printable
+from perceptio.errors import FileError
+
+Item: TypeAlias = Path | np.ndarray
+"""A sample, or one part of it, as its source gives it: a file, or an array where samples are no files."""
+
+MAIN = ""
+"""Name of the only part of a sample that has one part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +29,8 @@ class Record:
     """None: not given, to be drawn."""
     group: str | None = None
     """Samples of one group (a patient, a recording) must stay in one split. None: the sample is on its own."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """Where a sample is made of several files: the name of each part and its path. Empty: one file, `name`."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,13 @@ class Source(Protocol):
         """The folder that every file must lie in. None: the samples are not files."""
         ...
 
-    def load(self, record: Record) -> Path | np.ndarray:
-        """Returns the path of the sample's file, or its array if it is no file."""
+    @property
+    def kind(self) -> str | None:
+        """What kind of samples these are, where the source knows; None: their files tell."""
+        ...
+
+    def load(self, record: Record) -> Mapping[str, Item]:
+        """Returns each part of a sample by its name, `MAIN` where there is only one: its file, or its array."""
         ...
 
 
@@ -74,10 +89,18 @@ class FileSource:
     multi_label: bool
     notes: tuple[str, ...]
     root: Path
+    kind: str | None = None
 
-    def load(self, record: Record) -> Path:
-        """Returns the path of the record's file. It is not checked here: see `limits.check_file`."""
-        return self.root / record.name
+    def load(self, record: Record) -> Mapping[str, Item]:
+        """Returns the paths of the record's files. They are not checked here: see `limits.check_file`."""
+        return {part: self.root / name for part, name in record.parts or ((MAIN, record.name),)}
+
+
+def error_of_part(error: FileError, part: str, item: Item) -> FileError:
+    """Returns an error about one part of a sample, which says so where the sample has several."""
+    if part == MAIN or not isinstance(item, Path):
+        return error
+    return type(error)(f"{part} ({printable(item.name)}): {error}")
 
 
 def sort_records(records: list[Record]) -> tuple[Record, ...]:

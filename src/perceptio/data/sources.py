@@ -1,10 +1,12 @@
 """Opens whatever a user points at: a folder of class folders, a manifest, IDX files, or the embedded sample."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+from perceptio.data.audioset import is_audioset_folder, read_audioset
 from perceptio.data.fashion_sample import read_fashion_sample
 from perceptio.data.folder import read_folder
 from perceptio.data.idx import is_idx_folder, read_idx
@@ -14,18 +16,20 @@ from perceptio.data.names import printable, suffix_of
 from perceptio.data.records import Source
 from perceptio.errors import UsageError, nearest
 
-SourceFormat: TypeAlias = Literal["auto", "folder", "manifest", "idx", "sample"]
+SourceFormat: TypeAlias = Literal["auto", "folder", "manifest", "idx", "audioset", "sample"]
 
 SAMPLE_NAME = "fashion-sample"
 
 
-def open_source(path: str, format: SourceFormat, limits: Limits) -> Source:
+def open_source(path: str, format: SourceFormat, limits: Limits, part_columns: Sequence[str] = ()) -> Source:
     """Opens a source of samples.
 
     Args:
         path: a folder or a manifest; for the format "sample" empty or "fashion-sample", as there is only that one.
         format: "auto" looks: a table or a folder with metadata.csv (.jsonl, .parquet) is a manifest, a folder with
-            train-images-idx3-ubyte is IDX, any other folder holds class folders. The others insist on what they say.
+            train-images-idx3-ubyte is IDX, one with AudioSet's lists is AudioSet, any other folder holds class folders.
+            The others insist on what they say.
+        part_columns: names of columns by which a manifest lists several files of a sample, such as image and audio.
 
     Raises:
         UsageError: nothing is there, or it is not what the format says. The message names the nearest neighbour.
@@ -36,7 +40,8 @@ def open_source(path: str, format: SourceFormat, limits: Limits) -> Source:
             raise UsageError(f"the embedded sample is {SAMPLE_NAME!r}; {path!r} has no effect, remove it")
         return read_fashion_sample()
     place = _existing(path)
-    chosen = _READERS.get(format) or next((reader for reader in _READERS.values() if reader.fits(place)), None)
+    readers = _readers(part_columns)
+    chosen = readers.get(format) or next((reader for reader in readers.values() if reader.fits(place)), None)
     if chosen is None:
         kinds = ", ".join(MANIFEST_SUFFIXES)
         raise UsageError(f"{path} is a {suffix_of(path) or 'single'} file; give a folder, or a manifest ({kinds})")
@@ -88,10 +93,10 @@ def _is_manifest(place: Path) -> bool:
     return suffix_of(place.name) in MANIFEST_SUFFIXES
 
 
-def _read_manifest(place: Path, limits: Limits) -> Source:
+def _read_manifest(place: Path, limits: Limits, part_columns: Sequence[str]) -> Source:
     table = manifest_in(place) if place.is_dir() else place
     assert table is not None, "fits() was asked before"
-    return read_manifest(table, limits)
+    return read_manifest(table, limits, part_columns)
 
 
 def _read_idx(place: Path, limits: Limits) -> Source:
@@ -104,9 +109,17 @@ class _Reader(NamedTuple):
     what: str
 
 
-_READERS: dict[str, _Reader] = {
-    # In the order in which "auto" asks.
-    "manifest": _Reader(_is_manifest, _read_manifest, "a .csv, .jsonl or .parquet file or a folder with metadata.csv"),
-    "idx": _Reader(is_idx_folder, _read_idx, "a folder with train-images-idx3-ubyte.gz"),
-    "folder": _Reader(Path.is_dir, read_folder, "a folder"),
-}
+def _readers(part_columns: Sequence[str]) -> dict[str, _Reader]:
+    """Returns the readers by format, in the order in which "auto" asks."""
+    return {
+        "manifest": _Reader(
+            _is_manifest,
+            partial(_read_manifest, part_columns=part_columns),
+            "a .csv, .jsonl or .parquet file or a folder with metadata.csv",
+        ),
+        "idx": _Reader(is_idx_folder, _read_idx, "a folder with train-images-idx3-ubyte.gz"),
+        "audioset": _Reader(
+            is_audioset_folder, read_audioset, "a folder with class_labels_indices.csv and eval_segments.csv"
+        ),
+        "folder": _Reader(Path.is_dir, read_folder, "a folder"),
+    }

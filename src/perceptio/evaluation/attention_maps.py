@@ -1,11 +1,15 @@
 """What chosen latents attend to: the scores of each cross-attend over the input (paper Fig. 3)."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
 
+from perceptio.inputs.contract import Input
+from perceptio.inputs.streams import StreamsInput
 from perceptio.models.perceiver import Perceiver
 from perceptio.modules.layers import CrossAttend
 from perceptio.modules.reading.contract import Reader
@@ -14,15 +18,16 @@ from perceptio.shapes import Float, Tensor
 
 def cross_attend_maps(
     model: Perceiver,
-    inputs: Float[Tensor, "1 *axes channels"],
+    inputs: Mapping[str, Tensor],
     *,
     latents: Sequence[int],
     cross_attends: Sequence[int],
     softmax: bool = False,
-) -> np.ndarray:
-    """Returns (cross-attends, latents, *token axes) of one sample, the mean over heads.
+) -> dict[str, np.ndarray]:
+    """Returns (cross-attends, latents, \\*token axes) for each stream of one sample, the mean over heads.
 
     Args:
+        inputs: each stream of the sample, (1, \\*axes, channels), as the model's `StreamsInput` takes them.
         latents: which latents, from 0.
         cross_attends: which cross-attends of the iteration, from 0.
         softmax: attention weights instead of scores. The paper shows scores: weights are "very sparse and hard to
@@ -44,20 +49,17 @@ def cross_attend_maps(
     with _evaluating(model), torch.inference_mode():
         model.encode(model.input(inputs), observe)
     stacked = torch.stack([maps[number] for number in cross_attends]).float().cpu().numpy()
-    token_axes = [length // size for length, size in zip(inputs.shape[1:-1], model.input.config.patch, strict=True)]
-    return _undo_permutation(stacked, model).reshape(len(cross_attends), len(latents), *token_axes)
+    return _by_stream(stacked, cast(StreamsInput, model.input), inputs)
 
 
-def most_telling_latents(model: Perceiver, inputs: Float[Tensor, "1 *axes channels"], count: int) -> list[int]:
+def most_telling_latents(model: Perceiver, inputs: Mapping[str, Tensor], count: int) -> list[int]:
     """Returns the latents whose maps of the first cross-attend say most about this input, without near copies.
 
     A map is made of position and content. Latents are ranked by the share of content: how much their map changes,
     beside its own spread, when every place gets the input's mean value. A map that correlates above 0.95 with one
     already taken is passed over while others are left.
     """
-    places = tuple(range(1, inputs.ndim - 1))
-    empty = inputs.mean(dim=places, keepdim=True).expand_as(inputs)
-    map_of, empty_map_of = _first_maps(model, inputs), _first_maps(model, empty)
+    map_of, empty_map_of = _first_maps(model, inputs), _first_maps(model, {k: _mean(v) for k, v in inputs.items()})
     ranked = sorted(range(model.config.num_latents), key=lambda n: (-_content_share(map_of(n), empty_map_of(n)), n))
     taken: list[int] = []
     pictures: list[np.ndarray] = []
@@ -72,6 +74,11 @@ def most_telling_latents(model: Perceiver, inputs: Float[Tensor, "1 *axes channe
     return taken[:count]
 
 
+def _mean(values: Float[Tensor, "1 *axes channels"]) -> Float[Tensor, "1 *axes channels"]:
+    places = tuple(range(1, values.ndim - 1))
+    return values.mean(dim=places, keepdim=True).expand_as(values)
+
+
 def _map_of(
     cross_attend: CrossAttend, latents: Float[Tensor, "1 N D"], prepared: Reader, latent: int, *, softmax: bool
 ) -> Float[Tensor, " M"]:
@@ -80,7 +87,7 @@ def _map_of(
     return (torch.softmax(scores, dim=-1) if softmax else scores).mean(dim=0)
 
 
-def _first_maps(model: Perceiver, inputs: Float[Tensor, "1 *axes channels"]) -> Callable[[int], np.ndarray]:
+def _first_maps(model: Perceiver, inputs: Mapping[str, Tensor]) -> Callable[[int], np.ndarray]:
     """Returns a function from a latent to its map of the first cross-attend."""
     seen: list[tuple[CrossAttend, Tensor, Reader]] = []
 
@@ -124,8 +131,22 @@ def _check_range(what: str, chosen: Sequence[int], count: int) -> None:
             raise ValueError(f"there is no {what} {number}: this model has {count}, counted from 0")
 
 
-def _undo_permutation(maps: np.ndarray, model: Perceiver) -> np.ndarray:
-    order = model.input.token_order()
+def _by_stream(maps: np.ndarray, streams: StreamsInput, inputs: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Cuts maps (.., M) into those of the streams, each in its own axes and order."""
+    found, start = {}, 0
+    for name in streams.streams:
+        if name not in inputs:
+            continue
+        stream = streams.stream(name)
+        axes = stream.token_axes(tuple(inputs[name].shape[1:-1]))
+        stop = start + math.prod(axes)
+        found[name] = _undo_permutation(maps[..., start:stop], stream).reshape(*maps.shape[:-1], *axes)
+        start = stop
+    return found
+
+
+def _undo_permutation(maps: np.ndarray, stream: Input) -> np.ndarray:
+    order = stream.token_order()
     if order is None:
         return maps
     placed = np.empty_like(maps)

@@ -28,7 +28,7 @@ class EvaluationBatches:
         size = 0
         for item in make_loader(self.samples, keys, num_workers=self.num_workers):
             batch = cast(Batch, item)
-            size += batch.values.numel()
+            size += batch.num_bytes
             if size > KEPT_BYTES:
                 kept = None
             if kept is not None:

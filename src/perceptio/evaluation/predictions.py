@@ -1,19 +1,16 @@
 """A model's answers for a whole set of samples."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from perceptio.data.batches import Batch
+from perceptio.data.batches import Batch, Prepare, model_inputs
 from perceptio.data.records import Skipped
 from perceptio.errors import DataError, PerceptioError
 from perceptio.tasks.classification import TargetTable, Task
-
-Prepare = Callable[[Tensor], Tensor]
-"""Turns uint8 values into what the model takes, such as standardised float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +37,14 @@ def predict_batches(
     task: Task,
     prepare: Prepare,
     device: torch.device,
+    views_at_once: int,
     targets: TargetTable | None = None,
 ) -> Predictions:
-    """Runs the model in evaluation mode over batches; `targets` are those of the records by index.
+    """Runs the model in evaluation mode over batches; probabilities and losses are means over a sample's views.
+
+    Args:
+        views_at_once: how many views the model is given at once.
+        targets: those of the records, by index.
 
     Raises:
         DataError: when no sample could be read.
@@ -55,29 +57,46 @@ def predict_batches(
     with torch.inference_mode():
         for batch in batches:
             failures.extend(batch.failures)
-            if len(batch) == 0:
-                continue
-            extents = None if batch.extents is None else batch.extents.to(device)
-            logits = model(prepare(batch.values.to(device)), extents).float()
-            if not bool(torch.isfinite(logits).all()):
-                raise PerceptioError(
-                    "the model's output is not a number: its weights grew too large. Usual cause: a learning rate "
-                    "that is too high; take an earlier checkpoint, or train anew with a lower --learning-rate"
-                )
-            indices.append(batch.indices)
-            probabilities.append(task.probabilities(logits).cpu())
-            if targets is not None:
-                losses.append(task.evaluation_loss(logits, targets[batch.indices].to(device)).cpu())
+            for part in batch.parts(views_at_once):
+                logits = model(*model_inputs(part.to(device), prepare)).float()
+                if not bool(torch.isfinite(logits).all()):
+                    raise PerceptioError(
+                        "the model's output is not a number: its weights grew too large. Usual cause: a learning rate "
+                        "that is too high; take an earlier checkpoint, or train anew with a lower --learning-rate"
+                    )
+                indices.append(part.indices)
+                probabilities.append(task.probabilities(logits).cpu())
+                if targets is not None:
+                    losses.append(task.evaluation_loss(logits, targets[part.indices].to(device)).cpu())
     model.train(was_training)
     if not indices:
         reason = f"; {failures[0].name}: {failures[0].reason}" if failures else ""
         raise DataError(f"none of the {len(failures)} samples could be read{reason}")
+    views = torch.cat(indices).numpy()
     return Predictions(
-        indices=torch.cat(indices).numpy(),
-        probabilities=torch.cat(probabilities).double().numpy(),
-        losses=torch.cat(losses).double().numpy() if losses else np.empty(0),
+        indices=np.array(list(dict.fromkeys(views.tolist()))),
+        probabilities=mean_over_views(views, torch.cat(probabilities).double().numpy()),
+        losses=mean_over_views(views, torch.cat(losses).double().numpy()) if losses else np.empty(0),
         failures=tuple(failures),
     )
+
+
+def mean_over_views(indices: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns the mean of the rows that belong to each sample, in the order in which samples first appear.
+
+    Args:
+        indices: (views,) the sample of each row.
+        values: (views, ..) one row a view.
+    """
+    places = {index: place for place, index in enumerate(dict.fromkeys(indices.tolist()))}
+    if len(places) == len(indices):
+        return values
+    rows = np.array([places[index] for index in indices.tolist()])
+    sums = np.zeros((len(places), *values.shape[1:]))
+    np.add.at(sums, rows, values)
+    counts = np.bincount(rows).reshape(-1, *[1] * (values.ndim - 1))
+    means: np.ndarray = sums / counts
+    return means
 
 
 def score(predictions: Predictions, targets: TargetTable, task: Task) -> Mapping[str, float]:

@@ -116,6 +116,20 @@ class GridInputConfig:
         }
         return self.token_channels + position_channels[self.encoding.positions]
 
+    @property
+    def raw_shape(self) -> tuple[tuple[int, ...], int]:
+        """Lengths of the axes of a whole sample, and its channels."""
+        return self.axes, self.channels
+
+    @property
+    def accepts_other_sizes(self) -> bool:
+        """Whether grids may be larger or smaller than `axes`: not with learned or permuted positions."""
+        return self.encoding.positions != "learned" and self.encoding.permutation_seed is None
+
+    def build(self) -> "GridInput":
+        """Returns the module, with its first weights."""
+        return GridInput(self)
+
 
 class GridInput(nn.Module):
     """Turns a batch of grids, channels last, into a byte array."""
@@ -143,7 +157,10 @@ class GridInput(nn.Module):
         return self.config.input_channels
 
     def forward(
-        self, inputs: Float[Tensor, "B *axes channels"], extents: Int[Tensor, "B A"] | None = None
+        self,
+        inputs: Float[Tensor, "B *axes channels"],
+        extents: Int[Tensor, "B A"] | None = None,
+        present: Bool[Tensor, " B"] | None = None,
     ) -> ByteArray:
         """Returns the byte array of a batch.
 
@@ -153,6 +170,7 @@ class GridInput(nn.Module):
             extents: how many places of each axis a sample fills when samples of different sizes are padded to one
                 grid; its positions run from -1 to 1 over its own extent and the rest is masked, or zero where a
                 patch reaches across the border. None: all of them.
+            present: False for samples that have no such grid: all their tokens are masked. None: all have one.
 
         Raises:
             ValueError: on another number of axes or channels, or axes that do not fit.
@@ -160,7 +178,7 @@ class GridInput(nn.Module):
         self._check(inputs, padded=extents is not None)
         if extents is not None:
             inputs = clear_outside(pad_to_patches(inputs, self.config.patch), extents)
-        token_axes = tuple(length // size for length, size in zip(inputs.shape[1:-1], self.config.patch, strict=True))
+        token_axes = self.token_axes(tuple(inputs.shape[1:-1]))
         token_extents = None
         if extents is not None:
             sizes = torch.tensor(self.config.patch, device=extents.device)
@@ -169,10 +187,14 @@ class GridInput(nn.Module):
         segment = Segment(
             channels=split_patches(inputs, self.config.patch),
             positions=self._positions_of(token_axes, token_extents, inputs),
-            mask=None if token_extents is None else extent_mask(token_extents, token_axes),
+            mask=token_mask(token_extents, present, token_axes),
             order=None if order is None else order.to(inputs.device),
         )
         return ByteArray(segments=(segment,))
+
+    def token_axes(self, lengths: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the tokens along each axis of grids whose axes have these lengths."""
+        return tuple(-(-length // size) for length, size in zip(lengths, self.config.patch, strict=True))
 
     def token_order(self) -> Int[Tensor, " M"] | None:
         """Returns which token of the grid stands at each place of the byte array, or None when in order."""
@@ -197,8 +219,7 @@ class GridInput(nn.Module):
         expected = f"(B, {', '.join(map(str, config.axes))}, {config.channels})"
         if len(shape) != len(config.axes) + 2 or shape[-1] != config.channels:
             raise ValueError(f"GridInput expects {expected}, got {shape}. Channels come last.")
-        fixed = config.encoding.positions == "learned" or config.encoding.permutation_seed is not None
-        if fixed and shape[1:-1] != config.axes:
+        if not config.accepts_other_sizes and shape[1:-1] != config.axes:
             why = "learned positions" if config.encoding.positions == "learned" else "a fixed permutation"
             raise ValueError(f"GridInput with {why} expects exactly {expected}, got {shape}.")
         if not padded and any(length % size for length, size in zip(shape[1:-1], config.patch, strict=True)):
@@ -242,6 +263,17 @@ def extent_mask(extents: Int[Tensor, "B A"], lengths: tuple[int, ...]) -> Bool[T
         shape[1 + axis] = length
         mask = mask & inside.reshape(shape)
     return mask.flatten(1)
+
+
+def token_mask(
+    extents: Int[Tensor, "B A"] | None, present: Bool[Tensor, " B"] | None, lengths: tuple[int, ...]
+) -> Bool[Tensor, "B M"] | None:
+    """Returns True for the tokens that samples have, or None when all have all of a grid of `lengths` tokens."""
+    inside = None if extents is None else extent_mask(extents, lengths)
+    if present is None:
+        return inside
+    whole = present[:, None].expand(-1, math.prod(lengths))
+    return whole if inside is None else inside & whole
 
 
 def permutation(num_tokens: int, seed: int) -> Int[Tensor, " M"]:

@@ -1,13 +1,14 @@
 """The Perceiver (paper section 3): a latent array that attends to a byte array, iterated with latent transformers."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from perceptio.inputs.grid import GridInput, GridInputConfig
+from perceptio.inputs.contract import InputConfig
 from perceptio.models.config import PerceiverConfig
 from perceptio.models.heads import ClassificationHead
 from perceptio.models.iteration_plan import count_weights, iteration_plan
@@ -17,7 +18,7 @@ from perceptio.modules.byte_view import ByteView
 from perceptio.modules.initialisation import init_embedding
 from perceptio.modules.layers import CrossAttend, LatentTransformer, SelfAttend
 from perceptio.modules.reading.contract import Reader
-from perceptio.shapes import Float, Int, Tensor
+from perceptio.shapes import Bool, Float, Int, Tensor
 
 CrossAttendObserver = Callable[[int, CrossAttend, Tensor, Reader], bool]
 """Called before each cross-attend with its number from 0, its weights, the latents (B or 1, N, D) and the byte array as
@@ -28,7 +29,7 @@ class Perceiver(nn.Module):
     """Input, latent array, iteration and head.
 
     Args:
-        input: turns raw tensors into a byte array; has `input_channels`.
+        input: turns raw tensors into a byte array; has `input_channels`: `GridInput`, `PointInput`, `StreamsInput`.
         config: the iteration.
         head: latents to outputs.
 
@@ -37,7 +38,7 @@ class Perceiver(nn.Module):
             activations. It changes memory and time, never the result.
     """
 
-    def __init__(self, input: GridInput, config: PerceiverConfig, head: nn.Module) -> None:
+    def __init__(self, input: nn.Module, config: PerceiverConfig, head: nn.Module) -> None:
         super().__init__()
         self.input = input
         self.config = config
@@ -47,7 +48,8 @@ class Perceiver(nn.Module):
         self.latents = nn.Parameter(torch.empty(config.num_latents, config.latent_channels))
         init_embedding(self.latents, config.latent_init_std)
         self.cross_attends = nn.ModuleList(
-            _make_cross_attend(input.input_channels, config) for _ in range(count_weights(self.plan, "cross_attend"))
+            _make_cross_attend(cast(int, input.input_channels), config)
+            for _ in range(count_weights(self.plan, "cross_attend"))
         )
         self.latent_transformers = nn.ModuleList(
             _make_latent_transformer(config) for _ in range(count_weights(self.plan, "latent_transformer"))
@@ -55,10 +57,13 @@ class Perceiver(nn.Module):
         self.head = head
 
     def forward(
-        self, inputs: Float[Tensor, "B *axes channels"], extents: Int[Tensor, "B A"] | None = None
+        self,
+        inputs: Tensor | Mapping[str, Tensor],
+        extents: Int[Tensor, "B A"] | Mapping[str, Tensor] | None = None,
+        present: Bool[Tensor, " B"] | Mapping[str, Tensor] | None = None,
     ) -> Float[Tensor, "B outputs"]:
-        """Returns the head's output for a batch of raw inputs; `extents` as in the input's `forward`."""
-        outputs: Tensor = self.head(self.encode(self.input(inputs, extents)))
+        """Returns the head's output for a batch of raw inputs; the arguments are those of the input's `forward`."""
+        outputs: Tensor = self.head(self.encode(self.input(inputs, extents, present)))
         return outputs
 
     def encode(self, byte_array: ByteArray, observe: CrossAttendObserver | None = None) -> Float[Tensor, "B N D"]:
@@ -106,9 +111,9 @@ class Perceiver(nn.Module):
         return part(*arguments)
 
 
-def build_perceiver(input_config: GridInputConfig, config: PerceiverConfig, num_classes: int) -> Perceiver:
-    """Returns the paper's classifier: grid input, Perceiver, mean over latents, linear."""
-    return Perceiver(GridInput(input_config), config, ClassificationHead(config.latent_channels, num_classes))
+def build_perceiver(input_config: InputConfig, config: PerceiverConfig, num_classes: int) -> Perceiver:
+    """Returns the paper's classifier: input, Perceiver, mean over latents, linear."""
+    return Perceiver(input_config.build(), config, ClassificationHead(config.latent_channels, num_classes))
 
 
 def _make_cross_attend(input_channels: int, config: PerceiverConfig) -> CrossAttend:

@@ -2,14 +2,15 @@
 
 import math
 import os
-import statistics
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 import torch
 
-from perceptio.data.image_config import ImageConfig
-from perceptio.inputs.grid import GridEncoding
+from perceptio.inputs.streams import StreamsInputConfig
+from perceptio.modalities.contract import Facts
+from perceptio.modalities.streams import Streams
 from perceptio.models.config import PerceiverConfig
 from perceptio.models.counts import count_flops
 from perceptio.runs.config import RunConfig, SourceConfig
@@ -22,7 +23,6 @@ from perceptio.training.schedule import ScheduleConfig
 CPU_SECONDS, CPU_FLOPS_PER_CORE_SECOND = 600, 1.25e10
 GPU_SECONDS, GPU_FLOPS_PER_SECOND = 3_600, 1.4e14
 TRAINING_FACTOR = 3  # forward and backward against forward
-SIDES = (32, 48, 64, 96, 128, 160, 224)
 MIN_EPOCHS = 5
 
 # (from this many samples, latents, channels, cross-attends, layers of a latent transformer)
@@ -61,18 +61,27 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A model, a side and a number of epochs that fit the budget of operations, and what gave way for it."""
+    """A model, an input and a number of epochs that fit the budget of operations, and what gave way for it."""
 
     model: PerceiverConfig
-    side: int
+    size: "Size"
     epochs: int
     flops: float
+    size_is_reduced: bool
     model_is_reduced: bool
     epochs_are_reduced: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Streams of one size, and why they suit the files."""
+
+    streams: Streams
+    why: str
+
+
 def choose_config(survey: Survey, *, has_gpu: bool, source: SourceConfig | None = None) -> Choice:
-    """Returns a config that suits the number and size of a survey's pictures and the device."""
+    """Returns a config that suits the number and size of a survey's samples and the device."""
     source = source or SourceConfig()
     num_samples = len(survey.usable)
     plan = choose_plan(survey, flops_per_second(has_gpu=has_gpu) * planned_seconds(has_gpu=has_gpu))
@@ -84,15 +93,7 @@ def choose_config(survey: Survey, *, has_gpu: bool, source: SourceConfig | None 
         batch_size=batch_size,
         learning_rate=1e-3,
         source=source,
-        image=ImageConfig(
-            size=(plan.side, plan.side),
-            channels=3,
-            crop_area=(0.35, 1.0),
-            randaugment_layers=2,
-            randaugment_relative_lengths=True,
-            evaluation_crop=1.0,
-        ),
-        encoding=GridEncoding(num_bands=bands_of(plan.side)),
+        streams=plan.size.streams,
         model=plan.model,
         training=TrainingConfig(
             optimizer=OptimizerConfig(kind="adamw", eps=1e-8, weight_decay=0.05, clip_norm=1.0),
@@ -104,27 +105,29 @@ def choose_config(survey: Survey, *, has_gpu: bool, source: SourceConfig | None 
 
 
 def choose_plan(survey: Survey, budget: float) -> Plan:
-    """Returns the largest model, up to the one that suits the number of samples, and the side that the budget carries.
+    """Returns the largest model, up to the one that suits the number of samples, and the size that the budget carries.
 
-    Where even the smallest model on the smallest side is too dear, there are fewer epochs, but never below five.
+    Where even the smallest model on the smallest samples is too dear, there are fewer epochs, but never below five.
     """
     num_samples = len(survey.usable)
     wanted = choose_epochs(num_samples)
     suitable = [row for row in MODELS if num_samples >= row[0]]
+    sizes = sizes_of(survey)
     for row in suitable:
         model = _model(row)
-        side = choose_side(survey, model, num_samples * wanted, budget)
-        flops = training_flops(model, side, num_samples * wanted)
+        size = choose_size(sizes, model, num_samples * wanted, budget)
+        flops = training_flops(model, size.streams.input_config(), num_samples * wanted)
         if flops <= budget:
             break
     epochs = wanted
     if flops > budget:
-        epochs = max(MIN_EPOCHS, int(budget / training_flops(model, side, num_samples)))
+        epochs = max(MIN_EPOCHS, int(budget / training_flops(model, size.streams.input_config(), num_samples)))
     return Plan(
         model=model,
-        side=side,
+        size=size,
         epochs=epochs,
-        flops=training_flops(model, side, num_samples * epochs),
+        flops=training_flops(model, size.streams.input_config(), num_samples * epochs),
+        size_is_reduced=size is not sizes[-1],
         model_is_reduced=row is not suitable[0],
         epochs_are_reduced=epochs < wanted,
     )
@@ -152,26 +155,37 @@ def choose_epochs(num_samples: int) -> int:
     return int(min(80, max(20, round(40 * math.sqrt(1_000 / max(1, num_samples))))))
 
 
-def choose_side(survey: Survey, model: PerceiverConfig, seen_samples: int, budget: float) -> int:
-    """Returns the largest side that the files fill and that the budget of operations carries, or the smallest."""
-    filled = median_short_side(survey)
-    best = SIDES[0]
-    for side in SIDES:
-        cost = training_flops(model, side, seen_samples)
-        if side <= max(filled, SIDES[0]) and cost <= budget:
-            best = side
+def sizes_of(survey: Survey) -> tuple[Size, ...]:
+    """Returns what each modality offers for the survey's files, side by side, the cheapest first."""
+    offers = {name: modality.candidates(_facts_of(survey, name)) for name, modality in survey.streams.by_name.items()}
+    sizes = []
+    for level in range(max(len(offered) for offered in offers.values())):
+        chosen = {name: offered[min(level, len(offered) - 1)] for name, offered in offers.items()}
+        streams = {
+            name: replace(candidate.modality, column=survey.streams.by_name[name].column)
+            for name, candidate in chosen.items()
+        }
+        why = "; ".join(candidate.why for candidate in chosen.values())
+        sizes.append(Size(streams=replace(survey.streams, by_name=streams), why=why))
+    return tuple(sizes)
+
+
+def _facts_of(survey: Survey, stream: str) -> tuple[Facts, ...]:
+    return tuple(facts[stream] for facts in survey.facts.values() if stream in facts)
+
+
+def choose_size(sizes: Sequence[Size], model: PerceiverConfig, seen_samples: int, budget: float) -> Size:
+    """Returns the largest size that the budget of operations carries, or the smallest."""
+    best = sizes[0]
+    for size in sizes:
+        if training_flops(model, size.streams.input_config(), seen_samples) <= budget:
+            best = size
     return best
 
 
-def bands_of(side: int) -> int:
-    """Returns the number of frequency bands: a quarter of the side, as the paper's 64 at 224 pixels, from 4 to 64."""
-    return max(4, min(64, side // 4))
-
-
-def training_flops(model: PerceiverConfig, side: int, seen_samples: float) -> float:
-    """Returns the operations of training on so many colour pictures, each counted as often as it is seen."""
-    channels = 3 + 2 * (2 * bands_of(side) + 1)
-    flops = count_flops(model, num_tokens=side * side, input_channels=channels, num_outputs=1)
+def training_flops(model: PerceiverConfig, size: StreamsInputConfig, seen_samples: float) -> float:
+    """Returns the operations of training on so many samples, each counted as often as it is seen."""
+    flops = count_flops(model, num_tokens=size.num_tokens, input_channels=size.input_channels, num_outputs=1)
     return TRAINING_FACTOR * (flops.total - flops.shared) * seen_samples
 
 
@@ -194,17 +208,8 @@ def rough_time(seconds: float) -> str:
     return f"about {seconds / 3600:.0f} h"
 
 
-def median_short_side(survey: Survey) -> int:
-    """Returns the median of the shorter sides, in pixels; 28-pixel arrays count as they are."""
-    sides = [min(shape) for shape in survey.shapes.values() if isinstance(shape, tuple)]
-    if sides:
-        return int(statistics.median(sides))
-    array = survey.source.load(survey.usable[0])
-    return int(min(getattr(array, "shape", (SIDES[0],))[:2]))
-
-
 def _reasons(survey: Survey, plan: Plan, batch_size: int, *, has_gpu: bool) -> tuple[Reason, ...]:
-    num_samples, model, side = len(survey.usable), plan.model, plan.side
+    num_samples, model = len(survey.usable), plan.model
     device = "a GPU" if has_gpu else "the CPU"
     smaller = f", smaller than so many call for, to finish on {device} in time" if plan.model_is_reduced else ""
     passes = (
@@ -212,27 +217,17 @@ def _reasons(survey: Survey, plan: Plan, batch_size: int, *, has_gpu: bool) -> t
         if plan.epochs_are_reduced
         else "fewer samples need more passes"
     )
+    reduced = f"; reduced: {device} is to finish in reasonable time" if plan.size_is_reduced else ""
     return (
-        Reason("Input", f"{side} x {side} pixels: {_why_side(survey, side, device)}", ("image.size",)),
-        Reason(
-            "Bands",
-            f"{bands_of(side)} frequency bands an axis: a quarter of the side, the paper's 64 at its 224 pixels",
-            ("image.size", "encoding"),
-        ),
+        Reason("Input", f"{plan.size.why}{reduced}", ("streams",)),
         Reason(
             "Model",
             f"{model.num_latents} latents of {model.latent_channels} channels, for {num_samples:,} samples{smaller}",
             ("model.num_latents", "model.latent_channels"),
         ),
         Reason("Schedule", f"{plan.epochs} epochs of batches of {batch_size}: {passes}", ("epochs", "batch_size")),
-        Reason("Time", _why_time(plan, has_gpu=has_gpu), ("image.size", "encoding", "model", "epochs")),
+        Reason("Time", _why_time(plan, has_gpu=has_gpu), ("streams", "model", "epochs")),
     )
-
-
-def _why_side(survey: Survey, side: int, device: str) -> str:
-    filled = median_short_side(survey)
-    reduced = "" if side >= filled else f", reduced to {side}: {device} is to finish in reasonable time"
-    return f"the files' shorter side is {filled} (median){reduced}"
 
 
 def _why_time(plan: Plan, *, has_gpu: bool) -> str:

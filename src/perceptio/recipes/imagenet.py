@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from perceptio.data.image_config import ImageConfig
 from perceptio.data.splits import SplitConfig
 from perceptio.inputs.grid import GridEncoding
+from perceptio.modalities.image import ImageModality
+from perceptio.modalities.streams import single_stream
 from perceptio.models.config import PerceiverConfig
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.training.config import TrainingConfig
@@ -31,14 +32,16 @@ def imagenet() -> RunConfig:
         source=SourceConfig(format="folder", validation_is_test=True),
         # The official code holds 10,000 of the 1,281,167 training images out to choose on, too.
         split=SplitConfig(validation=10_000 / 1_281_167),
-        image=ImageConfig(
-            # Not in the paper, which says "Inception-style preprocessing" and RandAugment: mirroring, RandAugment's
-            # number of operations and magnitude, the colours' mean and deviation. Taken from the official code.
-            flip_probability=0.5,
-            randaugment_layers=4,
-            randaugment_magnitude=5,
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
+        streams=single_stream(
+            ImageModality(
+                # Not in the paper, which says "Inception-style preprocessing" and RandAugment: mirroring, RandAugment's
+                # number of operations and magnitude, the colours' mean and deviation. Taken from the official code.
+                flip_probability=0.5,
+                randaugment_layers=4,
+                randaugment_magnitude=5,
+                mean=(0.485, 0.456, 0.406),
+                std=(0.229, 0.224, 0.225),
+            )
         ),
         # Not in the paper: heads of the self-attention layers and the kind of GELU. Taken from the official code.
         model=PerceiverConfig(num_self_attend_heads=8, gelu="tanh"),
@@ -58,7 +61,10 @@ def imagenet_permuted() -> RunConfig:
     the same as without: this recipe shows it. All else as `imagenet`.
     """
     base = imagenet()
-    return replace(base, recipe="imagenet-permuted", encoding=replace(base.encoding, permutation_seed=0))
+    pictures = base.streams.by_name["image"]
+    assert isinstance(pictures, ImageModality)
+    permuted = replace(pictures, encoding=replace(pictures.encoding, permutation_seed=0))
+    return replace(base, recipe="imagenet-permuted", streams=single_stream(permuted))
 
 
 def imagenet_learned() -> RunConfig:
@@ -68,9 +74,12 @@ def imagenet_learned() -> RunConfig:
     cross-attend: eight were unstable. 48,189,577 parameters by the formulas; the paper gives no count.
     """
     base = imagenet()
+    pictures = base.streams.by_name["image"]
+    assert isinstance(pictures, ImageModality)
+    encoding = GridEncoding(positions="learned", learned_channels=128, learned_init_std=1.0)
     return replace(
         base,
         recipe="imagenet-learned",
-        encoding=GridEncoding(positions="learned", learned_channels=128, learned_init_std=1.0),
+        streams=single_stream(replace(pictures, encoding=encoding)),
         model=replace(base.model, num_cross_attends=1),
     )

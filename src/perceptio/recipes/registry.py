@@ -5,8 +5,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from perceptio.errors import UsageError, nearest
+from perceptio.recipes.audioset import (
+    audioset_mel,
+    audioset_mel_video,
+    audioset_mel_video_tuned,
+    audioset_raw,
+    audioset_raw_video,
+    audioset_video,
+)
 from perceptio.recipes.fashion import fashion_mnist, fashion_sample
 from perceptio.recipes.imagenet import imagenet, imagenet_learned, imagenet_permuted
+from perceptio.recipes.modelnet import modelnet40
+from perceptio.recipes.real_data import drum_hits, electronic_parts, moving_garments, stamps
 from perceptio.runs.config import RunConfig
 
 RECIPES: Mapping[str, Callable[[], RunConfig]] = MappingProxyType(
@@ -16,6 +26,17 @@ RECIPES: Mapping[str, Callable[[], RunConfig]] = MappingProxyType(
         "imagenet": imagenet,
         "imagenet-permuted": imagenet_permuted,
         "imagenet-learned": imagenet_learned,
+        "audioset-raw": audioset_raw,
+        "audioset-mel": audioset_mel,
+        "audioset-video": audioset_video,
+        "audioset-raw-video": audioset_raw_video,
+        "audioset-mel-video": audioset_mel_video,
+        "audioset-mel-video-tuned": audioset_mel_video_tuned,
+        "modelnet40": modelnet40,
+        "drum-hits": drum_hits,
+        "electronic-parts": electronic_parts,
+        "moving-garments": moving_garments,
+        "stamps": stamps,
     }
 )
 
@@ -26,6 +47,17 @@ RECIPE_CLASSES: Mapping[str, int] = MappingProxyType(
         "imagenet": 1000,
         "imagenet-permuted": 1000,
         "imagenet-learned": 1000,
+        "audioset-raw": 527,
+        "audioset-mel": 527,
+        "audioset-video": 527,
+        "audioset-raw-video": 527,
+        "audioset-mel-video": 527,
+        "audioset-mel-video-tuned": 527,
+        "modelnet40": 40,
+        "drum-hits": 7,
+        "electronic-parts": 20,
+        "moving-garments": 12,
+        "stamps": 36,
     }
 )
 """Classes in the data that each recipe is for; the model's last layer depends on it."""

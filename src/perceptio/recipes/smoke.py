@@ -5,11 +5,9 @@ from dataclasses import replace
 from perceptio.data.splits import SplitConfig
 from perceptio.runs.config import RunConfig
 
-SMOKE_SIDE = 16
-
 
 def smoke(config: RunConfig) -> RunConfig:
-    """Returns the recipe with small pictures, few latents and one epoch; iteration, sharing and task stay."""
+    """Returns the recipe with small samples, few latents and one epoch; iteration, sharing and task stay."""
     model = replace(
         config.model,
         num_latents=8,
@@ -20,15 +18,14 @@ def smoke(config: RunConfig) -> RunConfig:
         v_channels=None,
         num_self_attends_per_block=min(config.model.num_self_attends_per_block, 2),
     )
-    encoding = config.encoding
-    if encoding.positions == "fourier":
-        encoding = replace(encoding, num_bands=4)
     return replace(
         config,
         epochs=1,
         batch_size=8,
         split=SplitConfig(validation=0.25, test=0.25),
-        image=replace(config.image, size=(SMOKE_SIDE, SMOKE_SIDE)),
-        encoding=encoding,
+        streams=replace(
+            config.streams,
+            by_name={name: modality.shrunk() for name, modality in config.streams.by_name.items()},
+        ),
         model=model,
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 _CELL_INCHES = 1.25
+_WIDE = 2.2  # from this many times as wide as high an image stands above its maps
+_WIDE_INCHES = 3.6
 _OVERLAY = 0.6  # how much of an overlay is map; the rest is the image in grey
 
 
@@ -47,6 +49,8 @@ class AttentionMaps:
 def draw_attention(image: np.ndarray, maps: AttentionMaps, path: Path, *, overlay: bool, title: str) -> None:
     """Writes the image at the left and, for each cross-attend, a row with the map of each latent, as one PNG.
 
+    Of a wide image, such as a spectrogram or a strip of frames, each cross-attend is a column below the image.
+
     Each map is scaled on its own from its lowest to its highest value, as the caption of the picture says: the scores
     of different latents have no common unit. Maps of fewer rows and columns than the image (patches) are enlarged by
     repeating values.
@@ -70,30 +74,30 @@ def draw_attention(image: np.ndarray, maps: AttentionMaps, path: Path, *, overla
             f"maps must not be finer than the image: got {rows} x {columns} over {height} x {width} pixels. "
             "Give the image as the model saw it."
         )
-    figure, picture_axes, grid = _lay_out(len(maps.steps), len(maps.latents), height / width)
-    picture_axes.imshow(_sharp(picture), interpolation="auto")
-    picture_axes.set_title("input", fontsize=8, color=FAINT_TEXT, pad=3)
-    for row, step in enumerate(maps.steps):
-        for column, latent in enumerate(maps.latents):
-            axes = grid[row, column]
+    lay_out = _lay_out_wide if width > _WIDE * height else _lay_out
+    figure, picture_axes, grid = lay_out(maps, height / width)
+    for axes in picture_axes:
+        axes.imshow(_sharp(picture), interpolation="auto")
+    for row in range(len(maps.steps)):
+        for column in range(len(maps.latents)):
             drawn = _paint(maps.scores[row, column], height, width)
-            axes.imshow(_sharp(_blend(drawn, picture) if overlay else drawn), interpolation="auto")
-            if row == 0:
-                axes.set_title(f"latent {latent}", fontsize=8, color=FAINT_TEXT, pad=3)
-            if column == 0:
-                axes.set_ylabel(f"cross-attend {step}", fontsize=9, color=TEXT)
+            grid[row, column].imshow(_sharp(_blend(drawn, picture) if overlay else drawn), interpolation="auto")
     if title:
         figure.suptitle(visible(title), fontsize=11, fontweight="bold", color=TEXT, parse_math=False)
     figure.supxlabel(_caption(maps.softmax, overlay), fontsize=8, color=FAINT_TEXT)
     path.write_bytes(figure_png(figure))
 
 
-def save_attention_npz(path: Path, maps: AttentionMaps, image: np.ndarray) -> None:
-    """Writes scores, steps, latents, softmax and image as one compressed .npz file, which loads without pickle."""
+def save_attention_npz(path: Path, maps: AttentionMaps, image: np.ndarray, scores: np.ndarray) -> None:
+    """Writes scores, steps, latents, softmax and image as one compressed .npz file, which loads without pickle.
+
+    Args:
+        scores: (steps, latents, \\*token axes): one for each token, not laid out as the picture is.
+    """
     with path.open("wb") as file:
         np.savez_compressed(
             file,
-            scores=maps.scores,
+            scores=scores,
             steps=np.array(maps.steps),
             latents=np.array(maps.latents),
             softmax=np.array(maps.softmax),
@@ -112,9 +116,10 @@ def scale_to_unit(scores: np.ndarray) -> np.ndarray:
 
 
 def _lay_out(
-    num_steps: int, num_latents: int, aspect: float
-) -> "tuple[matplotlib.figure.Figure, matplotlib.axes.Axes, np.ndarray]":
+    maps: AttentionMaps, aspect: float
+) -> "tuple[matplotlib.figure.Figure, list[matplotlib.axes.Axes], np.ndarray]":
     """Returns figure, axes of the image and (steps, latents) axes of the maps; the image is twice a map's size."""
+    num_steps, num_latents = len(maps.steps), len(maps.latents)
     cell_height = _CELL_INCHES * min(max(aspect, 0.4), 2.5)
     picture_cells = 1.0 if num_steps == 1 else 2.0
     width = _CELL_INCHES * (num_latents + picture_cells) * 1.06 + 0.8
@@ -125,7 +130,30 @@ def _lay_out(
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
     for axes in (picture_axes, *grid.ravel()):
         hide_frame(axes)
-    return figure, picture_axes, grid
+    picture_axes.set_title("input", fontsize=8, color=FAINT_TEXT, pad=3)
+    for axes, latent in zip(grid[0], maps.latents, strict=True):
+        axes.set_title(f"latent {latent}", fontsize=8, color=FAINT_TEXT, pad=3)
+    for axes, step in zip(grid[:, 0], maps.steps, strict=True):
+        axes.set_ylabel(f"cross-attend {step}", fontsize=9, color=TEXT)
+    return figure, [picture_axes], grid
+
+
+def _lay_out_wide(
+    maps: AttentionMaps, aspect: float
+) -> "tuple[matplotlib.figure.Figure, list[matplotlib.axes.Axes], np.ndarray]":
+    """Returns figure, an axes with the image at the top of each cross-attend's column, and those of the maps."""
+    num_steps, num_latents = len(maps.steps), len(maps.latents)
+    cell_height = _WIDE_INCHES * max(aspect, 0.06)
+    figure = new_figure(_WIDE_INCHES * num_steps + 0.8, (cell_height + 0.08) * (num_latents + 1) + 1.0)
+    grid = figure.subplots(num_latents + 1, num_steps, squeeze=False)
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.02, wspace=0.0, hspace=0.0)
+    for axes in grid.ravel():
+        hide_frame(axes)
+    for axes, step in zip(grid[0], maps.steps, strict=True):
+        axes.set_title(f"cross-attend {step}", fontsize=9, color=TEXT, pad=3)
+    for axes, name in zip(grid[:, 0], ("input", *(f"latent {latent}" for latent in maps.latents)), strict=True):
+        axes.set_ylabel(name, fontsize=8, color=FAINT_TEXT, rotation=0, ha="right", va="center")
+    return figure, list(grid[0]), grid[1:].T
 
 
 def _paint(scores: np.ndarray, height: int, width: int) -> np.ndarray:

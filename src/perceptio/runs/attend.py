@@ -1,39 +1,67 @@
-"""Attention maps of one file (paper Fig. 3)."""
+"""Attention maps of one sample (paper Fig. 3), a picture for each of its streams."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from perceptio.data.batches import standardise
-from perceptio.data.image_config import ImageConfig
-from perceptio.data.image_reader import ImageReader
+from perceptio.data.batches import collate, model_inputs
+from perceptio.data.dataset import Sample, View
 from perceptio.data.limits import Limits
 from perceptio.evaluation.attention_maps import cross_attend_maps, most_telling_latents
+from perceptio.modalities.streams import StreamReader, Streams
 from perceptio.models.perceiver import Perceiver
 from perceptio.reporting.attention import AttentionMaps, draw_attention, save_attention_npz
 from perceptio.runs.model_file import find_model_file, read_model
+from perceptio.runs.predict import samples_of
 
 SHOWN_LATENTS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention:
-    """Maps of one file, ready to be drawn or saved."""
+class StreamAttention:
+    """Maps of one stream of a sample, ready to be drawn or saved.
 
-    image: np.ndarray
+    Attributes:
+        picture: the view as people see it, uint8 (height, width, 1 or 3).
+        maps: laid out as the picture.
+        scores: (cross-attends, latents, \\*token axes), as the model has them.
+    """
+
+    picture: np.ndarray
     maps: AttentionMaps
+    scores: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Maps of one sample by stream."""
+
+    streams: Mapping[str, StreamAttention]
     title: str
 
-    def draw(self, path: Path, *, overlay: bool = False) -> None:
-        """Writes a PNG."""
-        draw_attention(self.image, self.maps, path, overlay=overlay, title=self.title)
+    def draw(self, path: Path, *, overlay: bool = False) -> list[Path]:
+        """Writes a PNG and returns where; of several streams one each, with the stream's name before the suffix."""
+        written = []
+        for name, stream in self.streams.items():
+            place = self._place(path, name)
+            title = self.title if len(self.streams) == 1 else f"{self.title}: {name}"
+            draw_attention(stream.picture, stream.maps, place, overlay=overlay, title=title)
+            written.append(place)
+        return written
 
-    def save(self, path: Path) -> None:
-        """Writes the numbers as npz."""
-        save_attention_npz(path, self.maps, self.image)
+    def save(self, path: Path) -> list[Path]:
+        """Writes the numbers as npz and returns where, as `draw` does."""
+        written = []
+        for name, stream in self.streams.items():
+            place = self._place(path, name)
+            save_attention_npz(place, stream.maps, stream.picture, stream.scores)
+            written.append(place)
+        return written
+
+    def _place(self, path: Path, stream: str) -> Path:
+        return path if len(self.streams) == 1 else path.with_name(f"{path.stem}-{stream}{path.suffix}")
 
 
 def attend_file(
@@ -44,7 +72,7 @@ def attend_file(
     cross_attends: Sequence[int] = (),
     softmax: bool = False,
 ) -> Attention:
-    """Returns what chosen latents of a run's model attend to in a file.
+    """Returns what chosen latents of a run's model attend to in a file; of a recording, in its first clip.
 
     Args:
         latents: which latents, from 0; empty: the eight whose maps say most about the file.
@@ -62,33 +90,40 @@ def attend_file(
             raise ValueError(
                 f"there is no cross-attend {number}: this model has {model.config.num_cross_attends}, counted from 1"
             )
-    reader = ImageReader(facts.config.image, Limits())
-    view = reader.evaluation_view(reader.decode(file))
-    maps = attention_of(
+    streams = facts.config.streams
+    ((_, items),) = samples_of([file], streams)
+    found = attention_of(
         model,
-        view,
-        facts.config.image,
+        StreamReader(streams, Limits()).evaluation_views(items)[0],
+        streams,
         latents=latents,
         cross_attends=[number - 1 for number in cross_attends],
         softmax=softmax,
     )
-    return Attention(image=view, maps=maps, title=file.name)
+    return Attention(streams=found, title=file.name)
 
 
 def attention_of(
     model: Perceiver,
-    view: np.ndarray,
-    config: ImageConfig,
+    view: View,
+    streams: Streams,
     *,
     latents: Sequence[int] = (),
     cross_attends: Sequence[int] = (),
     softmax: bool = False,
-) -> AttentionMaps:
-    """Returns the maps of a view, uint8 (height, width, channels). Cross-attends count from 0 here."""
-    device = model.latents.device
-    inputs = standardise(torch.from_numpy(view)[None].to(device), config.mean, config.std)
+) -> dict[str, StreamAttention]:
+    """Returns the maps of a view by stream. Cross-attends count from 0 here."""
+    inputs, _, _ = model_inputs(collate([Sample(0, (view,))]).to(model.latents.device), streams.prepare)
     last = model.config.num_cross_attends - 1
     steps = list(cross_attends) or sorted({0, min(1, last), last})
     chosen = list(latents) or most_telling_latents(model, inputs, SHOWN_LATENTS)
     scores = cross_attend_maps(model, inputs, latents=chosen, cross_attends=steps, softmax=softmax)
-    return AttentionMaps(scores=scores, steps=tuple(step + 1 for step in steps), latents=tuple(chosen), softmax=softmax)
+    found = {}
+    for name, of_stream in scores.items():
+        modality, values = streams.by_name[name], view[name]
+        laid_out = np.array([[modality.spread(values, of_latent) for of_latent in of_step] for of_step in of_stream])
+        maps = AttentionMaps(
+            scores=laid_out, steps=tuple(step + 1 for step in steps), latents=tuple(chosen), softmax=softmax
+        )
+        found[name] = StreamAttention(picture=modality.picture(values), maps=maps, scores=of_stream)
+    return found

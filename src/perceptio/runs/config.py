@@ -4,9 +4,10 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-from perceptio.data.image_config import ImageConfig
 from perceptio.data.splits import SplitConfig
-from perceptio.inputs.grid import GridEncoding, GridInputConfig
+from perceptio.inputs.streams import StreamsInputConfig
+from perceptio.modalities.image import ImageModality
+from perceptio.modalities.streams import Streams, single_stream
 from perceptio.models.config import PerceiverConfig
 from perceptio.modules.attention import check_head_widths
 from perceptio.tasks.classification import TaskConfig
@@ -17,8 +18,11 @@ from perceptio.training.config import TrainingConfig
 class SourceConfig:
     """Where samples come from."""
 
-    format: Literal["auto", "folder", "manifest", "idx", "sample"] = "auto"
-    """How --data is laid out: class folders, a table of files, IDX arrays, the embedded sample; auto looks."""
+    format: Literal["auto", "folder", "manifest", "idx", "audioset", "sample"] = "auto"
+    """How --data is laid out: class folders, a table of files, IDX arrays, AudioSet's lists beside its media files,
+    the embedded sample; auto looks."""
+    kinds: tuple[str, ...] = ()
+    """What the files hold, such as image, or video and audio; empty: their names tell. A recipe says it itself."""
     max_skipped: float = 0.1
     """Share of files that may be unusable before the run stops."""
     check: Literal["auto", "header", "full"] = "auto"
@@ -49,8 +53,7 @@ class RunConfig:
     """Decides weights at the start, order, augmentation, dropout and, where none is given, the split."""
     source: SourceConfig = field(default_factory=SourceConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
-    image: ImageConfig = field(default_factory=ImageConfig)
-    encoding: GridEncoding = field(default_factory=GridEncoding)
+    streams: Streams = field(default_factory=lambda: single_stream(ImageModality()))
     model: PerceiverConfig = field(default_factory=PerceiverConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -65,8 +68,12 @@ class RunConfig:
                 f"training.num_micro_batches must divide batch_size: got {parts} and {self.batch_size}. "
                 f"Use a batch_size of {-(-self.batch_size // parts) * parts}."
             )
-        if self.image.geometry == "fit":
-            self._check_sizes_may_differ()
+        self._check_mixing()
+        if self.streams.sizes_differ and not self.input_config().accepts_other_sizes:
+            raise ValueError(
+                "learned positions and encoding.permutation_seed need samples of one size, and these streams give "
+                "many. Use Fourier positions, or a reading that gives one size, such as image.geometry='crop'."
+            )
         qk_channels, v_channels = self.model.attention_widths(self.input_config().input_channels)
         check_head_widths(
             "model.num_cross_attend_heads",
@@ -74,22 +81,24 @@ class RunConfig:
             {"model.qk_channels": qk_channels, "model.v_channels": v_channels},
         )
 
-    def _check_sizes_may_differ(self) -> None:
-        fixed = {
-            "training.mixing": self.training.mixing.active,
-            "encoding.positions='learned'": self.encoding.positions == "learned",
-            "encoding.permutation_seed": self.encoding.permutation_seed is not None,
-        }
-        for name, is_set in fixed.items():
-            if is_set:
-                raise ValueError(
-                    f"{name} needs images of one size: image.geometry='fit' gives many. "
-                    f"Use image.geometry='crop', or leave {name.split('=')[0]} at its default."
-                )
+    def _check_mixing(self) -> None:
+        if not self.training.mixing.active:
+            return
+        modalities = tuple(self.streams.by_name.values())
+        if len(modalities) > 1 or not modalities[0].blends:
+            raise ValueError(
+                "training.mixing blends two samples, which makes sense for a single stream of "
+                f"pictures: got {', '.join(self.streams.by_name)}. Leave it at its default."
+            )
+        if self.streams.sizes_differ:
+            raise ValueError(
+                "training.mixing needs samples of one size, and these streams give many: "
+                "use image.geometry='crop', or leave training.mixing at its default."
+            )
 
-    def input_config(self) -> GridInputConfig:
-        """Returns the model's input: the images' size and channels, and the encoding."""
-        return GridInputConfig(axes=self.image.size, channels=self.image.channels, encoding=self.encoding)
+    def input_config(self) -> StreamsInputConfig:
+        """Returns the model's input."""
+        return self.streams.input_config()
 
 
 def absolute_data(data: str | None, format: str) -> str | None:

@@ -6,19 +6,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from perceptio.data.duplicates import find_duplicates, leaks
-from perceptio.data.image_files import decode_image, probe_image
 from perceptio.data.limits import Limits
-from perceptio.data.names import Split
+from perceptio.data.names import Split, printable
 from perceptio.data.probe import probe
 from perceptio.data.records import Record, Skipped, Source
 from perceptio.data.sources import open_source
 from perceptio.data.split_file import write_split
 from perceptio.data.splits import assign_splits
-from perceptio.errors import DataError, UsageError
+from perceptio.errors import DataError, FileError, UsageError
+from perceptio.modalities.registry import MODALITIES
+from perceptio.modalities.streams import StreamFacts, StreamReader, Streams
+from perceptio.modalities.telling import join_files, tell_streams
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.folder import RunFolder
 
@@ -35,7 +36,8 @@ class Survey:
     Attributes:
         usable: records whose file can be read.
         skipped: the others, with reasons.
-        shapes: what probing a file's header returned, by name: (height, width) in pixels for images.
+        streams: what the samples hold: as the config says, or as their files' names tell.
+        facts: what the headers of each sample's files say, by name; empty where samples are no files.
         copies: groups of names with equal content.
     """
 
@@ -43,7 +45,8 @@ class Survey:
     data: str
     usable: tuple[Record, ...]
     skipped: tuple[Skipped, ...]
-    shapes: Mapping[str, object]
+    streams: Streams
+    facts: Mapping[str, StreamFacts]
     copies: tuple[tuple[str, ...], ...]
 
     @property
@@ -56,9 +59,14 @@ class Survey:
         lines += [f"skipped\t{skipped.name}" for skipped in self.skipped]
         return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
-    def _size_of(self, record: Record) -> int:
-        item = self.source.load(record) if self.source.root is not None else None
-        return item.stat().st_size if isinstance(item, Path) else 0
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided while looking, a sentence each."""
+        return self.source.notes
+
+    def _size_of(self, record: Record) -> str:
+        items = self.source.load(record).values() if self.source.root is not None else ()
+        return "+".join(str(item.stat().st_size) for item in items if isinstance(item, Path)) or "0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +99,17 @@ class PreparedData:
 
 
 def survey_data(
-    data: str | None, config: SourceConfig, *, copies: bool = True, progress: Progress | None = None
+    data: str | None,
+    config: SourceConfig,
+    *,
+    streams: Streams | None = None,
+    copies: bool = True,
+    progress: Progress | None = None,
 ) -> Survey:
     """Opens a source, reads its files' headers (or all of them) and looks for copies.
 
     Args:
+        streams: what the samples hold; None: as their files' names tell.
         copies: False leaves out the search for files of equal content, which reads every file that shares its size
             with another; a split that is already made does not need it.
 
@@ -106,25 +120,41 @@ def survey_data(
     if data is None and config.format != "sample":
         raise UsageError("--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table")
     limits = Limits()
-    source = open_source(data or "", config.format, limits)
+    source = open_source(data or "", config.format, limits, tuple(MODALITIES))
     full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
-    probed = probe(
-        source,
-        partial(probe_image, limits=limits),
-        limits=limits,
-        full=full,
-        decode=partial(decode_image, channels=3, limits=limits),
-        progress=progress,
-    )
+    if streams is None:
+        source, streams = tell_streams(source, config.kinds, limits)
+    else:
+        source = join_files(source, streams)
+    probed = probe(source, StreamReader(streams, limits).look, limits=limits, full=full, progress=progress)
     _check_share(probed.skipped, len(source.records), config.max_skipped, data)
     return Survey(
         source=source,
         data=data or "embedded sample",
         usable=_validation_as_test(probed.good) if config.validation_is_test else probed.good,
         skipped=probed.skipped,
-        shapes=probed.shapes,
+        streams=streams,
+        facts=probed.facts,
         copies=find_duplicates(source, probed.good) if copies else (),
     )
+
+
+def admitted(survey: Survey, config: RunConfig) -> Survey:
+    """Returns the survey without the samples that the config's settings cannot read; they are among the skipped.
+
+    Raises:
+        DataError: when there are too many of them.
+    """
+    usable, refused = [], []
+    for record in survey.usable:
+        try:
+            config.streams.admit(survey.facts.get(record.name, {}))
+            usable.append(record)
+        except FileError as error:
+            refused.append(Skipped(name=printable(record.name), reason=str(error)))
+    skipped = (*survey.skipped, *refused)
+    _check_share(skipped, len(usable) + len(skipped), config.source.max_skipped, survey.data)
+    return replace(survey, usable=tuple(usable), skipped=skipped)
 
 
 def _validation_as_test(records: tuple[Record, ...]) -> tuple[Record, ...]:
@@ -158,7 +188,8 @@ def prepare_data(survey: Survey, config: RunConfig) -> PreparedData:
             )
     trained = prepared.counts()["train"]
     missing = [name for name in prepared.classes if name not in trained]
-    if missing:
+    # Of a set with several labels a sample, such as AudioSet, people often hold a part that lacks some classes.
+    if missing and not survey.source.multi_label:
         raise DataError(f"no training sample has the class {missing[0]!r} ({len(missing)} such classes)")
     return prepared
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from perceptio.data.dataset import EvaluationSamples
-from perceptio.data.image_reader import ImageReader
 from perceptio.data.limits import Limits
 from perceptio.data.names import printable
 from perceptio.data.records import Record, Skipped
 from perceptio.data.split_file import read_split
 from perceptio.errors import DataError, UsageError
 from perceptio.evaluation.loading import EvaluationBatches
+from perceptio.modalities.streams import StreamReader
 from perceptio.runs.config import RunConfig, SourceConfig
-from perceptio.runs.data import Survey, choose_workers, survey_data
+from perceptio.runs.data import Survey, admitted, choose_workers, survey_data
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device, choose_device
 from perceptio.runs.measured import Measured, measure
@@ -23,13 +23,20 @@ from perceptio.tasks.classification import TaskConfig, build_task
 
 
 def evaluate_run(
-    run: Path, *, data: str | None = None, split: str = "test", device: Device = "auto", workers: int | None = None
+    run: Path,
+    *,
+    data: str | None = None,
+    split: str = "test",
+    streams: Sequence[str] = (),
+    device: Device = "auto",
+    workers: int | None = None,
 ) -> Measured:
     """Returns the result of a run's best weights. Files that are gone or cannot be read are among its failures.
 
     Args:
         data: other labelled data, used whole; None: the run's own, of which `split` is taken.
         split: "train", "validation" or "test".
+        streams: which streams the model is given, such as only the sound of videos; none: all.
 
     Raises:
         UsageError: when there is no model, or the data has labels that the model cannot give.
@@ -38,12 +45,13 @@ def evaluate_run(
     path = find_model_file(run)
     model, facts = read_model(path)
     chosen = choose_device(device)
+    facts.config.streams.check_names(streams)
     survey, records, missing = _choose_records(path, facts.config, data, split)
     _check_labels(records, facts, survey.data)
-    reader = ImageReader(facts.config.image, Limits())
+    reader = StreamReader(facts.config.streams, Limits(), only=tuple(streams) or None)
     batches = EvaluationBatches(
         EvaluationSamples(survey.source, records, reader),
-        batch_size=evaluation_batch_size(facts.config, num_processes=1),
+        batch_size=evaluation_batch_size(facts.config),
         num_workers=choose_workers(workers, survey.source),
     )
     measured = measure(
@@ -53,7 +61,7 @@ def evaluate_run(
         task=build_task(TaskConfig(kind=facts.task), multi_label=facts.task == "multi_label"),
         classes=facts.classes,
         device=chosen,
-        image=reader,
+        config=facts.config,
     )
     failures = (*missing, *measured.predictions.failures)
     return replace(measured, predictions=replace(measured.predictions, failures=failures))
@@ -64,12 +72,12 @@ def _choose_records(
 ) -> tuple[Survey, tuple[Record, ...], tuple[Skipped, ...]]:
     """Returns what is there, the records to measure on, and those that cannot be."""
     if data is not None:
-        survey = survey_data(data, SourceConfig(), copies=False)
+        survey = admitted(survey_data(data, SourceConfig(), streams=config.streams, copies=False), config)
         return survey, survey.usable, survey.skipped
     folder = RunFolder(model_file.parent)
     if not folder.split.exists():
         raise UsageError(f"{model_file} has no split.csv beside it: say which labelled data to use with --data")
-    survey = survey_data(config.data, config.source, copies=False)
+    survey = admitted(survey_data(config.data, config.source, streams=config.streams, copies=False), config)
     wanted = {name for name, part in read_split(folder.split).items() if part == split}
     records = tuple(record for record in survey.usable if record.name in wanted)
     if not records:

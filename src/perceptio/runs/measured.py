@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from perceptio.data.batches import standardise
-from perceptio.data.image_reader import ImageReader
 from perceptio.data.records import Record
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.evaluation.predictions import Predictions, predict_batches, score
 from perceptio.models.perceiver import Perceiver
 from perceptio.reporting.content import Headline
+from perceptio.runs.config import RunConfig
+from perceptio.runs.workbench import views_at_once
 from perceptio.tasks import metrics
 from perceptio.tasks.classification import TargetTable, Task
 
@@ -52,7 +52,7 @@ def measure(
     task: Task,
     classes: Sequence[str],
     device: torch.device,
-    image: ImageReader,
+    config: RunConfig,
 ) -> Measured:
     """Returns the model's result on a labelled set."""
     records = batches.samples.records
@@ -61,8 +61,9 @@ def measure(
         model,
         batches,
         task=task,
-        prepare=lambda values: standardise(values, image.config.mean, image.config.std),
+        prepare=config.streams.prepare,
         device=device,
+        views_at_once=views_at_once(config),
         targets=targets,
     )
     confusion = None

@@ -18,7 +18,7 @@ from perceptio.runs.serialisation import from_json, to_json
 from perceptio.training.checkpoint import replace_durably
 
 _HEADER = "perceptio"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)

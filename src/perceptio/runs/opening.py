@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from perceptio.data.batches import collate
 from perceptio.data.dataset import TrainingSamples
 from perceptio.models.counts import count_flops, count_parameters
 from perceptio.reporting.samples import draw_sample_grid
@@ -52,7 +51,7 @@ def show_opening(bench: Workbench, screen: Screen) -> None:
     skipped = prepared.survey.skipped
     usable = len(prepared.survey.usable)
     screen.fact("Data", f"{prepared.survey.data}: {len(prepared.classes)} classes, {usable:,} samples")
-    for note in prepared.survey.source.notes:
+    for note in prepared.survey.notes:
         screen.fact("", note)
     if skipped:
         more = f"; {len(skipped) - 1} more in {bench.folder.skipped}" if len(skipped) > 1 else ""
@@ -62,8 +61,8 @@ def show_opening(bench: Workbench, screen: Screen) -> None:
         screen.fact("", f"{len(prepared.leaks)} groups of equal files stand in more than one split, such as {example}")
     parts = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
     screen.fact("Split", f"{parts} ({bench.folder.split})")
-    axes = " x ".join(map(str, (*config.image.size, config.image.channels)))
-    screen.fact("Input", f"{axes} = {grid.num_tokens:,} inputs of {grid.input_channels} channels a sample")
+    size = config.streams.describe()
+    screen.fact("Input", f"{size} = {grid.num_tokens:,} inputs of {grid.input_channels} channels a sample")
     flops = model_flops(config, len(prepared.classes)) / 1e9
     screen.fact("Model", f"{config.recipe}: {count_parameters(bench.model):,} parameters, {flops:.3g} GFLOP a sample")
     screen.fact(
@@ -76,7 +75,7 @@ def show_opening(bench: Workbench, screen: Screen) -> None:
 def draw_training_samples(bench: Workbench, samples: TrainingSamples) -> None:
     """Draws what the model sees in the first epoch, as it sees it."""
     shown = [samples[(0, index)] for index in range(0, len(samples), max(1, len(samples) // SHOWN_SAMPLES))]
-    shown = [sample for sample in shown if sample.values is not None][:SHOWN_SAMPLES]
+    shown = [sample for sample in shown if sample.views][:SHOWN_SAMPLES]
     captions = [", ".join(samples.records[sample.index].labels) for sample in shown]
-    images = [collate([sample]).values[0].numpy() for sample in shown]
-    draw_sample_grid(images, captions, bench.folder.plots / "train_samples.png")
+    pictures = [bench.config.streams.picture(sample.views[0]) for sample in shown]
+    draw_sample_grid(pictures, captions, bench.folder.plots / "train_samples.png")

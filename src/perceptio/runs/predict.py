@@ -1,26 +1,29 @@
 """Answers for files that nobody labelled: one for each, in order, whatever else goes wrong."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from perceptio.data.batches import collate, standardise
-from perceptio.data.dataset import Sample
-from perceptio.data.image_reader import ImageReader
+from perceptio.data.batches import collate
+from perceptio.data.dataset import Sample, View
 from perceptio.data.limits import Limits
 from perceptio.data.names import is_ignored, is_not_a_sample
+from perceptio.data.records import MAIN, Item
 from perceptio.errors import FileError
+from perceptio.evaluation.predictions import predict_batches
+from perceptio.modalities.streams import StreamReader, Streams
+from perceptio.modalities.telling import columns_of, kind_of
 from perceptio.models.perceiver import Perceiver
 from perceptio.runs.machine import Device, choose_device
 from perceptio.runs.model_file import ModelFacts, find_model_file, read_model
-from perceptio.runs.workbench import evaluation_batch_size
+from perceptio.runs.workbench import evaluation_batch_size, views_at_once
 from perceptio.tasks.classification import TaskConfig, build_task
 
 BATCH_SIZE = 32  # at most; fewer where samples are large
@@ -40,6 +43,8 @@ class Prediction:
 def predict_files(run: Path, files: Iterable[Path], *, device: Device = "auto") -> Iterator[Prediction]:
     """Yields one prediction for each file; a folder stands for the files in it, in the order of their names.
 
+    For a model whose samples are made of several files, a file stands for all that share its folder and stem.
+
     Raises:
         UsageError: at the call, when there is no model or no such device.
     """
@@ -51,30 +56,71 @@ def predict_files(run: Path, files: Iterable[Path], *, device: Device = "auto") 
 def _predictions(
     model: Perceiver, facts: ModelFacts, files: Iterator[Path], device: torch.device
 ) -> Iterator[Prediction]:
-    read = partial(_read, ImageReader(facts.config.image, Limits()))
+    streams = facts.config.streams
+    read = partial(_read, StreamReader(streams, Limits()))
+    at_once = min(BATCH_SIZE, evaluation_batch_size(facts.config))
+    samples = samples_of(files, streams)
     with ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode") as pool:
-        at_once = min(BATCH_SIZE, evaluation_batch_size(facts.config, num_processes=1))
-        while chunk := list(islice(files, at_once)):
-            views = list(pool.map(read, chunk))
+        while chunk := list(islice(samples, at_once)):
+            views = list(pool.map(read, [items for _, items in chunk]))
             probabilities = _probabilities(model, facts, views, device)
-            for index, (path, view) in enumerate(zip(chunk, views, strict=True)):
+            for index, ((path, _), view) in enumerate(zip(chunk, views, strict=True)):
                 yield _answer(str(path), view, probabilities.get(index), facts.classes)
 
 
 def _probabilities(
-    model: Perceiver, facts: ModelFacts, views: Sequence[np.ndarray | FileError], device: torch.device
+    model: Perceiver, facts: ModelFacts, views: Sequence[tuple[View, ...] | FileError], device: torch.device
 ) -> dict[int, np.ndarray]:
-    """Returns the class probabilities of the views that could be read, by their place."""
-    read = [Sample(index, view) for index, view in enumerate(views) if isinstance(view, np.ndarray)]
-    if not read:
+    """Returns the class probabilities of the samples that could be read, by their place."""
+    batch = collate([Sample(index, view) for index, view in enumerate(views) if not isinstance(view, FileError)])
+    if len(batch) == 0:
         return {}
-    task = build_task(TaskConfig(kind=facts.task), multi_label=facts.task == "multi_label")
-    config, batch = facts.config.image, collate(read)
-    with torch.inference_mode():
-        values = standardise(batch.values.to(device), config.mean, config.std)
-        extents = None if batch.extents is None else batch.extents.to(device)
-        rows = task.probabilities(model(values, extents).float()).cpu().numpy()
-    return dict(zip(batch.indices.tolist(), rows, strict=True))
+    found = predict_batches(
+        model,
+        [batch],
+        task=build_task(TaskConfig(kind=facts.task), multi_label=facts.task == "multi_label"),
+        prepare=facts.config.streams.prepare,
+        device=device,
+        views_at_once=min(BATCH_SIZE, views_at_once(facts.config)),
+    )
+    return dict(zip(found.indices.tolist(), found.probabilities, strict=True))
+
+
+def samples_of(files: Iterable[Path], streams: Streams) -> Iterator[tuple[Path, Mapping[str, Item]]]:
+    """Yields each sample's name and parts: the file alone or, where samples have several files, with its siblings."""
+    columns = columns_of(streams)
+    if set(columns) == {MAIN}:
+        for path in files:
+            yield path, {MAIN: path}
+        return
+    seen: set[Path] = set()
+    listed = cache(_by_stem)
+    for path in files:
+        if path not in seen:
+            parts = {column: _sibling(path, kind, listed) for column, kind in columns.items()}
+            found: dict[str, Item] = {column: part for column, part in parts.items() if part is not None}
+            # A file of no known kind goes to the first decoder, which says what is wrong with it.
+            found = found or {next(iter(columns)): path}
+            seen |= {part for part in found.values() if isinstance(part, Path)}
+            yield path, found
+
+
+def _sibling(path: Path, kind: str, listed: Callable[[Path], Mapping[str, Sequence[Path]]]) -> Path | None:
+    """Returns the file itself if it is of a kind, else the first beside it that is and shares its stem."""
+    if kind_of(path.name, (kind,)):
+        return path
+    return next((other for other in listed(path.parent).get(path.stem, ()) if kind_of(other.name, (kind,))), None)
+
+
+def _by_stem(folder: Path) -> Mapping[str, Sequence[Path]]:
+    """Returns the files of a folder by stem, sorted; none if it cannot be listed."""
+    found: dict[str, list[Path]] = {}
+    try:
+        for path in sorted(folder.iterdir()):
+            found.setdefault(path.stem, []).append(path)
+    except OSError:
+        return {}
+    return found
 
 
 def expand_folders(paths: Iterable[Path]) -> Iterator[Path]:
@@ -89,15 +135,15 @@ def expand_folders(paths: Iterable[Path]) -> Iterator[Path]:
             yield from (Path(parent) / name for name in kept)
 
 
-def _read(reader: ImageReader, path: Path) -> np.ndarray | FileError:
+def _read(reader: StreamReader, items: Mapping[str, Item]) -> tuple[View, ...] | FileError:
     try:
-        return reader.evaluation_view(reader.decode(path))
+        return tuple(reader.evaluation_views(items))
     except FileError as error:
         return error
 
 
 def _answer(
-    file: str, view: np.ndarray | FileError, probabilities: np.ndarray | None, classes: Sequence[str]
+    file: str, view: tuple[View, ...] | FileError, probabilities: np.ndarray | None, classes: Sequence[str]
 ) -> Prediction:
     if isinstance(view, FileError):
         return Prediction(file=file, label=None, probabilities=None, error=str(view))

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from perceptio.data.image_reader import ImageReader
+from perceptio.data.dataset import View
 from perceptio.data.records import Record
 from perceptio.errors import FileError
 from perceptio.evaluation.loading import EvaluationBatches
+from perceptio.modalities.streams import StreamReader
 from perceptio.models.perceiver import Perceiver
-from perceptio.reporting.attention import draw_attention
 from perceptio.reporting.confusion import draw_confusion, write_confusion_csv
 from perceptio.reporting.content import (
     Cost,
@@ -28,7 +28,7 @@ from perceptio.reporting.curves import draw_curves
 from perceptio.reporting.model_card import write_model_card
 from perceptio.reporting.report import write_report
 from perceptio.reporting.samples import draw_sample_grid
-from perceptio.runs.attend import attention_of
+from perceptio.runs.attend import Attention, attention_of
 from perceptio.runs.data import PreparedData, read_skipped
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.measured import Measured, headline, measure, write_predictions
@@ -63,7 +63,7 @@ def finish_run(
     folder: RunFolder,
     *,
     prepared: PreparedData,
-    reader: ImageReader,
+    reader: StreamReader,
     task: Task,
     device: torch.device,
     test_batches: EvaluationBatches | None,
@@ -90,7 +90,7 @@ def finish_run(
             task=task,
             classes=prepared.classes,
             device=device,
-            image=reader,
+            config=folder.read_config(),
         )
         test = measured.values
         folder.update_facts({"test": dict(test)})
@@ -132,7 +132,7 @@ def _opening_content(
             skipped=tuple(SkippedFile(file=entry.name, reason=entry.reason) for entry in skipped),
             duplicates=prepared.survey.copies,
             leaks=prepared.leaks,
-            notes=prepared.survey.source.notes,
+            notes=prepared.survey.notes,
         ),
         cost=Cost(
             seconds=facts["seconds"],
@@ -155,7 +155,7 @@ def _opening_content(
 
 
 def _with_result(
-    content: ReportContent, folder: RunFolder, measured: Measured, prepared: PreparedData, reader: ImageReader
+    content: ReportContent, folder: RunFolder, measured: Measured, prepared: PreparedData, reader: StreamReader
 ) -> ReportContent:
     if measured.confusion is None:
         table = metrics.multi_label_table(measured.predictions.probabilities, measured.rows > 0.5, measured.classes)
@@ -179,7 +179,7 @@ def _with_result(
     )
 
 
-def _surest_mistakes(measured: Measured, prepared: PreparedData, reader: ImageReader) -> tuple[Mistake, ...]:
+def _surest_mistakes(measured: Measured, prepared: PreparedData, reader: StreamReader) -> tuple[Mistake, ...]:
     probabilities = measured.predictions.probabilities
     predicted, true = probabilities.argmax(axis=1), measured.rows.argmax(axis=1)
     wrong = np.flatnonzero(predicted != true)
@@ -190,7 +190,7 @@ def _surest_mistakes(measured: Measured, prepared: PreparedData, reader: ImageRe
         found.append(
             Mistake(
                 file=record.name,
-                image=_view(record, prepared, reader),
+                image=_picture(record, prepared, reader),
                 true=measured.classes[true[position]],
                 predicted=measured.classes[predicted[position]],
                 probability=float(probabilities[position, predicted[position]]),
@@ -199,27 +199,33 @@ def _surest_mistakes(measured: Measured, prepared: PreparedData, reader: ImageRe
     return tuple(found)
 
 
-def _view(record: Record, prepared: PreparedData, reader: ImageReader) -> np.ndarray | None:
+def _picture(record: Record, prepared: PreparedData, reader: StreamReader) -> np.ndarray | None:
+    view = _view(record, prepared, reader)
+    return None if view is None else reader.streams.picture(view)
+
+
+def _view(record: Record, prepared: PreparedData, reader: StreamReader) -> View | None:
     try:
-        return reader.evaluation_view(reader.decode(prepared.survey.source.load(record)))
+        return reader.evaluation_views(prepared.survey.source.load(record))[0]
     except FileError:
         return None
 
 
 def _draw_attention(
-    folder: RunFolder, model: Perceiver, measured: Measured, prepared: PreparedData, reader: ImageReader
+    folder: RunFolder, model: Perceiver, measured: Measured, prepared: PreparedData, reader: StreamReader
 ) -> tuple[Picture, ...]:
     indices = measured.predictions.indices
     chosen = indices[:: max(1, len(indices) // SHOWN_ATTENTION)][:SHOWN_ATTENTION]
-    pictures = []
+    pictures: list[Picture] = []
     for number, index in enumerate(chosen, start=1):
         record = measured.records[index]
         view = _view(record, prepared, reader)
         if view is None:
             continue
-        path = folder.plots / f"attention_{number}.png"
         labels = ", ".join(record.labels)
-        maps = attention_of(model, view, reader.config)
-        draw_attention(view, maps, path, overlay=False, title=f"{record.name}: {labels}")
-        pictures.append(Picture(path=path, caption=f"What latents attend to in {record.name} ({labels})."))
+        attention = Attention(streams=attention_of(model, view, reader.streams), title=f"{record.name}: {labels}")
+        pictures += [
+            Picture(path=path, caption=f"What latents attend to in {record.name} ({labels}).")
+            for path in attention.draw(folder.plots / f"attention_{number}.png")
+        ]
     return tuple(pictures)

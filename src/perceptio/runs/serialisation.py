@@ -9,13 +9,25 @@ from typing import Any, TypeVar
 
 from perceptio.errors import UsageError, nearest
 from perceptio.json_values import finite
+from perceptio.modalities.contract import Modality
+from perceptio.modalities.registry import find_modality
 
 Config = TypeVar("Config")
 
 
 def to_json(config: Any) -> dict[str, Any]:
-    """Returns a config as nested dictionaries of JSON values."""
-    return dataclasses.asdict(config)
+    """Returns a config as nested dictionaries of JSON values; a modality says its kind first."""
+    document: dict[str, Any] = _write(config)
+    return document
+
+
+def _write(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _write(part) for name, part in value.items()}
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {field.name: _write(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return {"kind": value.kind, **fields} if isinstance(value, Modality) else fields
 
 
 def dump(value: Any) -> str:
@@ -29,8 +41,7 @@ def from_json(kind: type[Config], value: Any, where: str = "") -> Config:
     Raises:
         UsageError: naming the field, what it must be and what it is.
     """
-    if not isinstance(value, Mapping):
-        raise UsageError(f"{where or 'a config'} must be an object with fields, got {value!r}")
+    _mapping(value, where)
     hints = typing.get_type_hints(kind)
     # `type[Config]` cannot be told to be a dataclass: typing has no bound for that.
     known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -51,6 +62,10 @@ def from_json(kind: type[Config], value: Any, where: str = "") -> Config:
 
 def _read(hint: Any, value: Any, where: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Modality:
+        return _read_modality(value, where)
+    if origin is Mapping:
+        return {name: _read(options[1], part, f"{where}.{name}") for name, part in _mapping(value, where).items()}
     if dataclasses.is_dataclass(hint):
         return from_json(typing.cast(type[Any], hint), value, where)
     if origin is typing.Literal:
@@ -69,6 +84,20 @@ def _read(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"{where} must be of type {hint.__name__}, got {value!r}")
     return value
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{where or 'a config'} must be an object with fields, got {value!r}")
+    return value
+
+
+def _read_modality(value: Any, where: str) -> Modality:
+    fields = dict(_mapping(value, where))
+    if "kind" not in fields:
+        raise UsageError(f"the field {where}.kind is missing: the kind of files, such as image")
+    kind = _read(str, fields.pop("kind"), f"{where}.kind")
+    return from_json(find_modality(kind), fields, where)
 
 
 def _read_tuple(options: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

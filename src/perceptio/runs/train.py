@@ -14,6 +14,7 @@ from perceptio.runs.config import RunConfig
 from perceptio.runs.data import (
     PreparedData,
     Survey,
+    admitted,
     prepare_data,
     read_skipped,
     survey_data,
@@ -63,8 +64,10 @@ def train_run(
     accelerator = make_accelerator(options.device, config.training.precision)
     screen = screen if screen is not None and accelerator.is_main_process else SilentScreen()
     if survey is None:
-        survey = survey_data(config.data, config.source, progress=partial(screen.work, "reading files"))
-    prepared = prepare_data(survey, config)
+        survey = survey_data(
+            config.data, config.source, streams=config.streams, progress=partial(screen.work, "reading files")
+        )
+    prepared = prepare_data(admitted(survey, config), config)
     name = Path(config.data).stem if config.data else config.recipe
     created = create_run_folder(name, options.out).path if accelerator.is_main_process else None
     folder = RunFolder(broadcast_path(created, accelerator))
@@ -99,7 +102,14 @@ def resume_run(
     if epochs is not None and epochs != config.epochs:
         config = replace(config, epochs=epochs)
         screen.fact("Schedule", f"{config.training.schedule.kind} over {epochs:g} epochs from here on")
-    survey = survey_data(config.data, config.source, copies=False, progress=partial(screen.work, "reading files"))
+    survey = survey_data(
+        config.data,
+        config.source,
+        streams=config.streams,
+        copies=False,
+        progress=partial(screen.work, "reading files"),
+    )
+    survey = admitted(survey, config)
     if survey.fingerprint != checkpoint.facts["data"]:
         raise UsageError(
             f"the data in {survey.data} is not what this run began with: {len(survey.usable)} usable samples now. "
@@ -171,7 +181,7 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
         task=bench.task,
         samples=bench.training_samples(),
         targets=bench.targets("train"),
-        prepare=bench.prepare,
+        prepare=bench.config.streams.prepare,
         evaluate=partial(bench.evaluate, batches=validation, targets=targets),
         keep_best=keep_best,
         config=bench.config.training,

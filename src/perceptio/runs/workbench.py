@@ -8,12 +8,11 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from perceptio.data.batches import standardise
 from perceptio.data.dataset import EvaluationSamples, TrainingSamples
-from perceptio.data.image_reader import ImageReader
 from perceptio.data.limits import Limits
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.evaluation.predictions import predict_batches, score
+from perceptio.modalities.streams import StreamReader
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from perceptio.randomness import derive
 from perceptio.runs.config import RunConfig
@@ -50,16 +49,12 @@ class Workbench:
     config: RunConfig
     prepared: PreparedData
     task: Task
-    reader: ImageReader
+    reader: StreamReader
     model: Perceiver
     accelerator: Accelerator
     folder: RunFolder
     workers: int
     batch_size: int
-
-    def prepare(self, values: torch.Tensor) -> torch.Tensor:
-        """Returns uint8 values as model input."""
-        return standardise(values, self.config.image.mean, self.config.image.std)
 
     def evaluation_batches(self, split: str) -> EvaluationBatches:
         """Returns the batches of a split."""
@@ -79,8 +74,9 @@ class Workbench:
             model,
             batches,
             task=self.task,
-            prepare=self.prepare,
+            prepare=self.config.streams.prepare,
             device=self.accelerator.device,
+            views_at_once=views_at_once(self.config, self.accelerator.num_processes),
             targets=targets,
         )
         return score(found, targets, self.task)
@@ -90,12 +86,17 @@ class Workbench:
         return TargetTable([record.labels for record in self.prepared.records(split)], self.prepared.classes)
 
 
-def evaluation_batch_size(config: RunConfig, num_processes: int) -> int:
-    """Returns how many samples are evaluated at once: as many as a training step runs, fewer if they are large."""
+def views_at_once(config: RunConfig, num_processes: int = 1) -> int:
+    """Returns how many views are evaluated at once: as many as a training step runs, fewer if they are large."""
     at_once = config.batch_size // (config.training.num_micro_batches * num_processes)
-    grid = config.input_config()
-    sample_bytes = 4 * 4 * grid.num_tokens * grid.input_channels
-    return max(1, min(at_once, EVALUATION_BYTES // sample_bytes))
+    size = config.input_config()
+    view_bytes = 4 * 4 * size.num_tokens * size.input_channels
+    return max(1, min(at_once, EVALUATION_BYTES // view_bytes))
+
+
+def evaluation_batch_size(config: RunConfig, num_processes: int = 1) -> int:
+    """Returns how many samples are loaded at once for evaluation, each with all its views."""
+    return max(1, views_at_once(config, num_processes) // config.streams.views_a_sample)
 
 
 def build_workbench(
@@ -108,7 +109,7 @@ def build_workbench(
         config=config,
         prepared=prepared,
         task=task,
-        reader=ImageReader(config.image, Limits()),
+        reader=StreamReader(config.streams, Limits()),
         model=build_perceiver(config.input_config(), config.model, len(prepared.classes)),
         accelerator=accelerator,
         folder=folder,

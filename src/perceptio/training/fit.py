@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from perceptio.data.batches import Batch, make_loader
+from perceptio.data.batches import Batch, make_loader, model_inputs
 from perceptio.data.mixing import mix
 from perceptio.data.order import TrainingOrder
 from perceptio.data.records import Skipped
@@ -185,13 +185,13 @@ class _Loop:
 
     def _loss(self, batch: Batch, step: int, micro: int) -> Tensor:
         job, device = self.job, self.accelerator.device
-        inputs = job.prepare(batch.values.to(device, non_blocking=True))
+        inputs, extents, present = model_inputs(batch.to(device), job.prepare)
         targets = job.targets[batch.indices].to(device)
-        extents = None if batch.extents is None else batch.extents.to(device)
         if job.config.mixing.active:
             random = generator(job.seed, "mix", step, micro, self.accelerator.process_index)
-            inputs, targets = mix(inputs, targets, job.config.mixing, random)
-        return job.task.loss(self.runner(inputs, extents), targets)
+            ((name, values),) = inputs.items()
+            inputs[name], targets = mix(values, targets, job.config.mixing, random)
+        return job.task.loss(self.runner(inputs, extents, present), targets)
 
     def _evaluate(self, seconds_left: float) -> None:
         job, state = self.job, self.state

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from perceptio.data.batches import Prepare
 from perceptio.data.dataset import TrainingSamples
 from perceptio.data.records import Skipped
 from perceptio.errors import DataError
@@ -23,7 +24,7 @@ class Job:
 
     Attributes:
         targets: those of the training records, by index.
-        prepare: uint8 values to model input.
+        prepare: values of a stream to model input.
         evaluate: returns the validation results of a model; "loss" and the task's main metric among them.
         keep_best: called with the model after each evaluation that is better than all before.
         facts: what must be equal for an exact resume.
@@ -33,7 +34,7 @@ class Job:
     task: Task
     samples: TrainingSamples
     targets: TargetTable
-    prepare: Callable[[Tensor], Tensor]
+    prepare: Prepare
     evaluate: Callable[[nn.Module], Mapping[str, float]]
     keep_best: Callable[[nn.Module, LoopState], None]
     config: TrainingConfig

@@ -1,15 +1,21 @@
 import os
 import signal
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from perceptio.data.batches import Batch, collate, make_loader, standardise
+from perceptio.data.batches import Batch, collate, make_loader, model_inputs, standardise
 from perceptio.data.dataset import MAX_STAND_INS, EvaluationSamples, Sample, TrainingSamples
 from perceptio.data.order import TrainingOrder
 from perceptio.data.records import Skipped
 from support.samples import NoisyReader, make_source
+
+
+def sample(index: int, **values: np.ndarray) -> Sample:
+    """A sample with one view."""
+    return Sample(index, (values,))
 
 
 def filled(value: int, *shape: int) -> np.ndarray:
@@ -17,46 +23,127 @@ def filled(value: int, *shape: int) -> np.ndarray:
 
 
 def test_samples_of_one_size_have_no_extents():
-    batch = collate([Sample(4, filled(1, 3, 5, 2)), Sample(2, filled(7, 3, 5, 2))])
-    assert batch.extents is None
-    assert batch.values.shape == (2, 3, 5, 2)
-    assert batch.values.dtype == torch.uint8
+    batch = collate([sample(4, image=filled(1, 3, 5, 2)), sample(2, image=filled(7, 3, 5, 2))])
+    (stream,) = batch.streams.values()
+    assert (stream.extents, stream.present) == (None, None)
+    assert stream.values.shape == (2, 3, 5, 2)
+    assert stream.values.dtype == torch.uint8
     assert batch.indices.tolist() == [4, 2]
-    assert batch.values[1].unique().tolist() == [7]
+    assert stream.values[1].unique().tolist() == [7]
+    assert batch.num_bytes == 2 * 3 * 5 * 2
 
 
 def test_samples_of_different_sizes_are_padded_at_the_end_of_each_axis():
     shapes = [(3, 5), (2, 7), (3, 1)]
-    batch = collate([Sample(row, filled(row + 1, *shape, 2)) for row, shape in enumerate(shapes)])
-    assert batch.extents is not None
-    assert batch.extents.tolist() == [list(shape) for shape in shapes]
-    assert batch.values.shape == (3, 3, 7, 2)
+    batch = collate([sample(row, image=filled(row + 1, *shape, 2)) for row, shape in enumerate(shapes)])
+    image = batch.streams["image"]
+    assert image.extents is not None
+    assert image.extents.tolist() == [list(shape) for shape in shapes]
+    assert image.present is None
+    assert image.values.shape == (3, 3, 7, 2)
     for row, (height, width) in enumerate(shapes):
         expected = np.zeros((3, 7, 2), dtype=np.uint8)
         expected[:height, :width] = row + 1
-        np.testing.assert_array_equal(batch.values[row].numpy(), expected)
+        np.testing.assert_array_equal(image.values[row].numpy(), expected)
 
 
 def test_one_axis_and_three_axes_are_padded_as_well():
-    audio = collate([Sample(0, filled(1, 5, 1)), Sample(1, filled(2, 7, 1))])
-    video = collate([Sample(0, filled(1, 2, 3, 5, 3)), Sample(1, filled(2, 3, 2, 5, 3))])
+    """In one batch, each stream to its own size."""
+    batch = collate(
+        [
+            sample(0, audio=filled(1, 5, 1), video=filled(1, 2, 3, 5, 3)),
+            sample(1, audio=filled(2, 7, 1), video=filled(2, 3, 2, 5, 3)),
+        ]
+    )
+    audio, video = batch.streams["audio"], batch.streams["video"]
     assert audio.extents is not None
     assert video.extents is not None
     assert (audio.extents.tolist(), audio.values.shape) == ([[5], [7]], (2, 7, 1))
     assert (video.extents.tolist(), video.values.shape) == ([[2, 3, 5], [3, 2, 5]], (2, 3, 3, 5, 3))
 
 
-def test_samples_without_values_are_left_out_and_their_failures_kept():
+def test_samples_without_views_are_left_out_and_their_failures_kept():
     bad = Skipped("b.png", "empty file")
-    batch = collate([Sample(0, None, (bad,)), Sample(1, filled(1, 2, 3, 1)), Sample(2, filled(2, 2, 3, 1), (bad,))])
+    shown = {"image": filled(1, 2, 3, 1)}
+    batch = collate([Sample(0, (), (bad,)), Sample(1, (shown,)), Sample(2, (shown,), (bad,))])
     assert batch.indices.tolist() == [1, 2]
-    assert len(batch) == len(batch.values) == 2
+    assert len(batch) == len(batch.streams["image"].values) == 2
     assert batch.failures == (bad, bad)
 
 
-def test_a_batch_without_any_values_is_empty():
-    batch = collate([Sample(0, None, (Skipped("b.png", "empty file"),))])
-    assert (len(batch), len(batch.failures)) == (0, 1)
+def test_a_batch_without_any_views_is_empty():
+    batch = collate([Sample(0, (), (Skipped("b.png", "empty file"),))])
+    assert (len(batch), len(batch.failures), dict(batch.streams)) == (0, 1, {})
+
+
+def test_the_views_of_a_sample_follow_each_other_under_its_index():
+    views = tuple({"image": filled(value, 2, 3, 1)} for value in (1, 2, 3))
+    batch = collate([Sample(5, views), sample(7, image=filled(4, 2, 3, 1))])
+    assert batch.indices.tolist() == [5, 5, 5, 7]
+    assert batch.streams["image"].values.flatten(1)[:, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_a_stream_that_a_sample_lacks_is_zeros_and_said():
+    """It is no reason to call the others padded, and its row does not claim a size of its own."""
+    batch = collate(
+        [sample(0, audio=filled(3, 5, 1)), sample(1, image=filled(7, 2, 3, 1)), sample(2, audio=filled(9, 5, 1))]
+    )
+    audio, image = batch.streams["audio"], batch.streams["image"]
+    assert (audio.extents, image.extents) == (None, None)
+    assert audio.present is not None
+    assert image.present is not None
+    assert (audio.present.tolist(), image.present.tolist()) == ([True, False, True], [False, True, False])
+    assert audio.values[:, :, 0].tolist() == [[3] * 5, [0] * 5, [9] * 5]
+    assert image.values.flatten(1)[:, 0].tolist() == [0, 7, 0]
+
+
+def test_sizes_and_absence_come_together():
+    batch = collate(
+        [sample(0, audio=filled(3, 5, 1)), sample(1, image=filled(7, 2, 3, 1)), sample(2, audio=filled(9, 7, 1))]
+    )
+    audio = batch.streams["audio"]
+    assert audio.extents is not None
+    assert audio.present is not None
+    assert audio.extents[[0, 2]].tolist() == [[5], [7]]
+    assert audio.present.tolist() == [True, False, True]
+    assert audio.values.sum(dim=(1, 2)).tolist() == [15, 0, 63]
+
+
+def test_parts_cut_every_tensor_and_keep_the_order():
+    shapes = [(3, 5), (2, 7), (3, 1), (1, 1), (2, 2)]
+    samples = [sample(row, image=filled(row + 1, *shape, 2)) for row, shape in enumerate(shapes)]
+    samples[3] = sample(3, audio=filled(9, 3, 1))
+    batch = replace(collate(samples), failures=(Skipped("b.png", "empty file"),))
+    parts = list(batch.parts(2))
+    assert [part.indices.tolist() for part in parts] == [[0, 1], [2, 3], [4]]
+    assert [part.failures for part in parts] == [(), (), ()]
+    for name, whole in batch.streams.items():
+        for field in ("values", "extents", "present"):
+            pieces = [getattr(part.streams[name], field) for part in parts]
+            if getattr(whole, field) is None:
+                assert pieces == [None, None, None], (name, field)
+            else:
+                assert torch.equal(torch.cat(pieces), getattr(whole, field)), (name, field)
+
+
+def test_a_model_is_given_prepared_values_and_only_the_extents_and_presences_that_there_are():
+    batch = collate([sample(0, audio=filled(3, 5, 1), image=filled(7, 2, 3, 1)), sample(1, image=filled(9, 3, 2, 1))])
+    inputs, extents, present = model_inputs(batch, lambda name, values: values.float() + len(name))
+    assert inputs["audio"].unique().tolist() == [5.0, 8.0]
+    assert inputs["image"].unique().tolist() == [5.0, 12.0, 14.0]
+    assert {name: value.tolist() for name, value in extents.items()} == {"image": [[2, 3], [3, 2]]}
+    assert {name: value.tolist() for name, value in present.items()} == {"audio": [True, False]}
+
+
+def test_a_batch_moves_to_a_device_as_a_whole():
+    batch = collate(
+        [sample(0, audio=filled(3, 5, 1)), sample(1, audio=filled(3, 7, 1)), sample(2, image=filled(7, 2, 3, 1))]
+    )
+    moved = batch.to(torch.device("meta"))
+    for stream in moved.streams.values():
+        for tensor in (stream.values, stream.extents, stream.present):
+            assert tensor is None or tensor.is_meta
+    assert torch.equal(moved.indices, batch.indices), "indices stay where targets are looked up"
 
 
 def test_standardise_by_hand():
@@ -77,7 +164,7 @@ def test_any_number_of_workers_gives_the_same_bytes():
     alone, parallel = load(0), load(2)
     assert len(alone) == len(parallel) == 10
     for a, b in zip(alone, parallel, strict=True):
-        assert torch.equal(a.values, b.values)
+        assert torch.equal(a.streams["image"].values, b.streams["image"].values)
         assert torch.equal(a.indices, b.indices)
         assert a.failures == b.failures
     assert sum(len(batch.failures) for batch in alone) > 0, "a stand-in was among them"
@@ -94,10 +181,10 @@ def test_a_loader_draws_nothing_from_the_global_generator():
 class SlowReader(NoisyReader):
     """Takes a while, so that batches are still to come when a signal arrives."""
 
-    def evaluation_view(self, decoded: np.ndarray) -> np.ndarray:
+    def evaluation_views(self, items: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Returns the array, late."""
         time.sleep(0.05)
-        return decoded
+        return super().evaluation_views(items)
 
 
 def test_ctrl_c_in_a_terminal_does_not_reach_the_workers():

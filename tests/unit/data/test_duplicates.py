@@ -7,7 +7,7 @@ from perceptio.data.duplicates import find_duplicates, leaks
 from perceptio.data.folder import read_folder
 from perceptio.data.idx import IdxSource
 from perceptio.data.limits import Limits
-from perceptio.data.records import Record
+from perceptio.data.records import FileSource, Record
 
 
 def test_equal_bytes_are_found_across_classes_and_names(make_tree, limits: Limits, monkeypatch) -> None:
@@ -39,6 +39,30 @@ def test_arrays_by_content_and_shape(tmp_path: Path) -> None:
         "train": [row.reshape(2, 3), row.reshape(3, 2), row.reshape(2, 3), row[::-1].reshape(2, 3)]
     }
     assert find_duplicates(source, records) == (("train/00000", "train/00002"),)
+
+
+def pair(name: str, left: str, right: str | None) -> Record:
+    parts = (("left", left),) if right is None else (("left", left), ("right", right))
+    return Record(name=name, labels=("a",), parts=parts)
+
+
+def test_samples_of_several_files_are_equal_when_all_their_files_are(make_tree) -> None:
+    root = make_tree("1.l", "2.l", "3.l", "4.l", content=b"same")
+    make_tree("1.r", "2.r", content=b"ones")
+    make_tree("3.r", content=b"twos")
+    records = (pair("1", "1.l", "1.r"), pair("2", "2.l", "2.r"), pair("3", "3.l", "3.r"), pair("4", "4.l", None))
+    source = FileSource(records=records, classes=("a", "b"), multi_label=False, notes=(), root=root)
+    assert find_duplicates(source, records) == (("1", "2"),)
+
+
+def test_the_same_bytes_as_another_part_are_no_copy(make_tree) -> None:
+    root = make_tree("1.l", "2.l", "1.r", "2.r", content=b"same")
+    records = (
+        Record(name="1", labels=("a",), parts=(("left", "1.l"),)),
+        Record(name="2", labels=("a",), parts=(("right", "2.r"),)),
+    )
+    source = FileSource(records=records, classes=("a", "b"), multi_label=False, notes=(), root=root)
+    assert find_duplicates(source, records) == ()
 
 
 def test_leaks_are_groups_in_more_than_one_split() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from perceptio.data.folder import read_folder
 from perceptio.data.limits import Limits
+from perceptio.data.records import MAIN
 from perceptio.errors import DataError
 
 
@@ -22,7 +23,7 @@ def test_class_folders(make_tree, limits: Limits) -> None:
     assert all(r.split is None and r.group is None for r in source.records)
     assert source.classes == ("cat", "dog")
     assert source.notes == ()
-    assert source.load(source.records[0]) == root / "cat/a.jpg"
+    assert source.load(source.records[0]) == {MAIN: root / "cat/a.jpg"}
 
 
 def test_records_are_sorted_bytewise_not_by_folder(make_tree, limits: Limits) -> None:
@@ -118,3 +119,24 @@ def test_undecodable_and_odd_names_become_records_for_the_probe_to_judge(make_tr
     root = make_tree("cat/1.jpg", "dog/a\nb.jpg")
     Path(os.fsdecode(os.fsencode(root) + b"/dog/\xff.jpg")).write_bytes(b"1")
     assert [r.name for r in read_folder(root, limits).records] == ["cat/1.jpg", "dog/a\nb.jpg", "dog/\udcff.jpg"]
+
+
+def test_splits_inside_the_class_folders_as_modelnet_has_them(tmp_path: Path, limits: Limits) -> None:
+    for name in ("airplane/train/a_1.off", "airplane/test/a_2.off", "bed/train/b_1.off", "bed/test/b_2.off"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"OFF")
+    source = read_folder(tmp_path, limits)
+    assert [(record.name, record.labels, record.split) for record in source.records] == [
+        ("airplane/test/a_2.off", ("airplane",), "test"),
+        ("airplane/train/a_1.off", ("airplane",), "train"),
+        ("bed/test/b_2.off", ("bed",), "test"),
+        ("bed/train/b_1.off", ("bed",), "train"),
+    ]
+    assert source.notes == ("test, train inside the class folders taken as splits",)
+
+
+def test_a_file_beside_inner_splits_makes_them_ordinary_folders(tmp_path: Path, limits: Limits) -> None:
+    for name in ("airplane/train/a_1.off", "airplane/test/a_2.off", "bed/b_1.off"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"OFF")
+    assert {record.split for record in read_folder(tmp_path, limits).records} == {None}

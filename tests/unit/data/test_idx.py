@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from perceptio.data.fashion_sample import FASHION_SAMPLE, read_fashion_sample
-from perceptio.data.idx import FASHION_CLASSES, read_idx
+from perceptio.data.idx import FASHION_CLASSES, IdxSource, read_idx
 from perceptio.data.limits import Limits
+from perceptio.data.records import MAIN
 from perceptio.errors import DataError
 
 
@@ -29,6 +30,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def picture(source: IdxSource, number: int) -> np.ndarray:
+    """The only part of a record: its picture."""
+    parts = source.load(source.records[number])
+    assert set(parts) == {MAIN}
+    return parts[MAIN]
+
+
 def test_records_and_arrays(folder: Path) -> None:
     source = read_idx(folder)
     assert [(r.name, r.labels, r.split) for r in source.records] == [
@@ -39,9 +47,9 @@ def test_records_and_arrays(folder: Path) -> None:
         ("train/00002", ("1",), "train"),
     ]
     assert source.classes == ("0", "1", "2")
-    assert source.root is None
-    np.testing.assert_array_equal(source.load(source.records[4]), np.arange(20, 30, dtype=np.uint8).reshape(2, 5))
-    np.testing.assert_array_equal(source.load(source.records[0]), np.arange(30, 40, dtype=np.uint8).reshape(2, 5))
+    assert (source.root, source.kind) == (None, "image")
+    np.testing.assert_array_equal(picture(source, 4), np.arange(20, 30, dtype=np.uint8).reshape(2, 5))
+    np.testing.assert_array_equal(picture(source, 0), np.arange(30, 40, dtype=np.uint8).reshape(2, 5))
 
 
 def test_class_names_by_argument_and_by_file(folder: Path) -> None:
@@ -54,11 +62,11 @@ def test_class_names_by_argument_and_by_file(folder: Path) -> None:
 
 def test_a_pickled_source_carries_no_images(folder: Path) -> None:
     source = read_idx(folder)
-    before = source.load(source.records[2])
+    before = picture(source, 2)
     again = pickle.loads(pickle.dumps(source))  # noqa: S301 (our own bytes)
     assert "_images" in vars(source)
     assert "_images" not in vars(again)
-    np.testing.assert_array_equal(again.load(again.records[2]), before)
+    np.testing.assert_array_equal(picture(again, 2), before)
 
 
 def _cut_gzip(folder: Path) -> None:
@@ -145,8 +153,8 @@ def test_the_fashion_samples_first_images_are_those_of_the_original() -> None:
     train, test = by_name["train/00000"], by_name["test/00000"]
     assert (train.labels, test.labels) == (("ankle boot",), ("ankle boot",))
     # Pixels (row 3, columns 12 to 16) of the original's image 0, and digests of both.
-    assert source.load(train)[3, 12:17].tolist() == [1, 0, 0, 13, 73]
-    digests = [hashlib.blake2b(source.load(r).tobytes(), digest_size=8).hexdigest() for r in (train, test)]
+    assert source.load(train)[MAIN][3, 12:17].tolist() == [1, 0, 0, 13, 73]
+    digests = [hashlib.blake2b(source.load(r)[MAIN].tobytes(), digest_size=8).hexdigest() for r in (train, test)]
     assert digests == ["0da2d786e0127ea2", "e379b7511e026f21"]
 
 

@@ -6,6 +6,7 @@ import pytest
 from perceptio.data.limits import Limits
 from perceptio.data.manifest import read_manifest
 from perceptio.data.manifest_cells import split_labels
+from perceptio.data.records import MAIN
 from perceptio.errors import DataError, UsageError
 
 
@@ -30,7 +31,7 @@ def test_csv(tmp_path: Path, limits: Limits) -> None:
     assert source.classes == ("cat", "dog")
     assert not source.multi_label
     assert source.root == tmp_path
-    assert source.load(source.records[1]) == tmp_path / "b/2.jpg"
+    assert source.load(source.records[1]) == {MAIN: tmp_path / "b/2.jpg"}
     assert source.notes == ("3 files listed in metadata.csv", "splits given: test, validation")
 
 
@@ -166,6 +167,96 @@ def _nothing():
     from contextlib import nullcontext
 
     return nullcontext()
+
+
+KINDS = ("image", "audio", "points")
+
+
+def parts(source) -> list[tuple]:
+    return [(r.name, r.parts, r.labels) for r in source.records]
+
+
+def test_a_column_a_kind_makes_samples_of_several_files(tmp_path: Path, limits: Limits) -> None:
+    text = "audio,label,image,split,note\nb.wav,x,b.jpg,val,hm\n,y,./a.jpg,,\nc\\c.wav,x,,,\n"
+    source = read_manifest(write(tmp_path, text), limits, KINDS)
+    assert parts(source) == [
+        ("a.jpg", (("image", "a.jpg"),), ("y",)),
+        ("b.wav", (("audio", "b.wav"), ("image", "b.jpg")), ("x",)),
+        ("c/c.wav", (("audio", "c/c.wav"),), ("x",)),
+    ]
+    assert source.records[1].split == "validation"
+    assert source.load(source.records[1]) == {"audio": tmp_path / "b.wav", "image": tmp_path / "b.jpg"}
+    assert source.notes == (
+        "3 samples of audio and image listed in metadata.csv", "columns ignored: note", "splits given: validation"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["image", "audio", "points"])
+def test_a_single_column_called_after_a_kind_is_the_file_column(tmp_path: Path, limits: Limits, column: str) -> None:
+    source = read_manifest(write(tmp_path, f"{column},label\na,x\nb,y\n"), limits, KINDS)
+    assert parts(source) == [("a", (), ("x",)), ("b", (), ("y",))]
+    assert source.load(source.records[0]) == {MAIN: tmp_path / "a"}
+
+
+def test_beside_a_plain_file_column_a_kind_is_a_note(tmp_path: Path, limits: Limits) -> None:
+    """As it always was: such tables exist, and their other columns hold anything."""
+    source = read_manifest(write(tmp_path, "path,audio,label\na,1,x\nb,2,y\n"), limits, KINDS)
+    assert parts(source) == [("a", (), ("x",)), ("b", (), ("y",))]
+    assert "columns ignored: audio" in source.notes
+
+
+def test_without_names_of_parts_such_a_table_has_no_file_column(tmp_path: Path, limits: Limits) -> None:
+    with pytest.raises(DataError, match=r"no column says the file; it must be called file or path or file_name or im"):
+        read_manifest(write(tmp_path, "audio,points,label\na,b,x\n"), limits)
+
+
+def test_parts_in_jsonl_and_parquet(tmp_path: Path, limits: Limits) -> None:
+    rows = [{"image": "a.png", "audio": None, "label": "x"}, {"audio": "b.wav", "image": "b.png", "label": "y"}]
+    expected = [("a.png", (("image", "a.png"),), ("x",)), ("b.wav", (("audio", "b.wav"), ("image", "b.png")), ("y",))]
+    source = read_manifest(write(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl"), limits, KINDS)
+    assert parts(source) == expected
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {name: [row[name] for row in rows] for name in ("audio", "image", "label")}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "m.parquet")
+    assert parts(read_manifest(tmp_path / "m.parquet", limits, KINDS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "image,audio,label\n,,x\n",
+            r"^metadata\.csv, line 2: no file; every row needs one, in one of the columns image, audio$",
+        ),
+        ("image,audio,label\na.png,../a.wav,x\n", r"line 2: \.\./a\.wav leads out of the manifest's folder"),
+        ("image,audio,label\na.png,/a.wav,x\n", r"line 2: /a\.wav is an absolute path"),
+        ("image,audio,label\na,b,x\na,c,y\n", r"line 3: a is listed a second time \(first in line 2\)"),
+        ("file,image,audio,label\na,b,c,x\n", r"file and image both say the file; keep one of these columns"),
+        ("image,adio,label\na,b,x\n", r"unknown column 'adio'\. Nearest: audio\. Rename or remove it"),
+        (
+            "url,label\na,x\n",
+            r"no column says the file; it must be called file or path or file_name or image or audio or points\. Col",
+        ),
+    ],
+)
+def test_bad_parts(tmp_path: Path, limits: Limits, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_manifest(write(tmp_path, text), limits, KINDS)
+
+
+@pytest.mark.parametrize(
+    ("second", "named"),
+    [({"image": "b", "label": "y"}, "image"), ({"image": "b", "points": "b", "label": "y"}, "image and points")],
+)
+def test_lines_of_jsonl_name_the_same_parts(tmp_path: Path, limits: Limits, second: dict, named: str) -> None:
+    lines = [{"image": "a", "audio": "a", "label": "x"}, second]
+    message = (
+        rf"^m\.jsonl: some lines have image and audio and others {named}; name the same in all lines, with null where "
+        r"a file is missing$"
+    )
+    with pytest.raises(DataError, match=message):
+        read_manifest(write(tmp_path, "\n".join(map(json.dumps, lines)), "m.jsonl"), limits, KINDS)
 
 
 def test_an_unknown_suffix(tmp_path: Path, limits: Limits) -> None:

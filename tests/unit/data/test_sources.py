@@ -73,3 +73,13 @@ def test_reading_folders_needs_neither_torch_nor_pillow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_manifest_is_told_which_columns_hold_parts(make_tree, limits: Limits) -> None:
+    root = make_tree("metadata.csv", content=b"image,audio,label\na.png,a.wav,x\nb.png,,y\n")
+    for path in (root, root / "metadata.csv"):
+        source = open_source(str(path), "auto", limits, ("audio", "image"))
+        assert [record.parts for record in source.records] == [
+            (("image", "a.png"), ("audio", "a.wav")),
+            (("image", "b.png"),),
+        ]

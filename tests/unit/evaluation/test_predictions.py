@@ -4,10 +4,11 @@ import torch
 from torch import nn
 
 from perceptio.data.dataset import EvaluationSamples
+from perceptio.data.records import MAIN
 from perceptio.errors import DataError, PerceptioError
 from perceptio.evaluation import loading
 from perceptio.evaluation.loading import EvaluationBatches
-from perceptio.evaluation.predictions import predict_batches, score
+from perceptio.evaluation.predictions import mean_over_views, predict_batches, score
 from perceptio.tasks.classification import SingleLabel, TargetTable
 from support.pictures import CLASSES
 from support.samples import ArraySource, NoisyReader, make_source
@@ -20,19 +21,33 @@ class MeanColour(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(0.5)
 
-    def forward(self, inputs: torch.Tensor, extents: torch.Tensor | None = None) -> torch.Tensor:
+        self.seen: list[int] = []
+
+    def forward(
+        self, inputs: dict[str, torch.Tensor], extents: dict[str, torch.Tensor], present: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
         """Returns (B, 3)."""
-        return self.dropout(inputs.mean(dim=(1, 2)))
+        self.seen.append(len(inputs["image"]))
+        return self.dropout(inputs["image"].mean(dim=(1, 2)))
 
 
-def batches(source: ArraySource, size: int = 4) -> EvaluationBatches:
-    return EvaluationBatches(EvaluationSamples(source, source.records, NoisyReader()), batch_size=size, num_workers=0)
+def batches(source: ArraySource, size: int = 4, reader: NoisyReader | None = None) -> EvaluationBatches:
+    samples = EvaluationSamples(source, source.records, reader or NoisyReader())
+    return EvaluationBatches(samples, batch_size=size, num_workers=0)
 
 
-def predict(source: ArraySource, model: nn.Module | None = None, targets: torch.Tensor | None = None):
+def predict(
+    source: ArraySource,
+    model: nn.Module | None = None,
+    targets: torch.Tensor | None = None,
+    *,
+    reader: NoisyReader | None = None,
+    views_at_once: int = 4,
+):
     return predict_batches(
-        model or MeanColour(), batches(source), task=SingleLabel(), prepare=lambda values: values.float() / 255,
-        device=torch.device("cpu"), targets=targets,
+        model or MeanColour(), batches(source, reader=reader), task=SingleLabel(),
+        prepare=lambda name, values: values.float() / 255, device=torch.device("cpu"), targets=targets,
+        views_at_once=views_at_once,
     )  # fmt: skip
 
 
@@ -81,16 +96,22 @@ def test_nothing_readable_is_an_error_with_the_first_reason():
 
 def test_a_small_set_is_decoded_once(monkeypatch):
     reads = []
-    monkeypatch.setattr(ArraySource, "load", lambda self, record: reads.append(record) or self.arrays[record.name])
+    monkeypatch.setattr(
+        ArraySource, "load", lambda self, record: reads.append(record) or {MAIN: self.arrays[record.name]}
+    )
     kept = batches(make_source(5))
     first, second = list(kept), list(kept)
     assert len(reads) == 5
-    assert all(torch.equal(a.values, b.values) for a, b in zip(first, second, strict=True))
+    assert all(
+        torch.equal(a.streams["image"].values, b.streams["image"].values) for a, b in zip(first, second, strict=True)
+    )
 
 
 def test_a_large_set_is_decoded_each_time(monkeypatch):
     reads = []
-    monkeypatch.setattr(ArraySource, "load", lambda self, record: reads.append(record) or self.arrays[record.name])
+    monkeypatch.setattr(
+        ArraySource, "load", lambda self, record: reads.append(record) or {MAIN: self.arrays[record.name]}
+    )
     monkeypatch.setattr(loading, "KEPT_BYTES", 3 * 16 * 16 * 3)
     kept = batches(make_source(5), size=2)
     assert [batch.indices.tolist() for batch in kept] == [batch.indices.tolist() for batch in kept]
@@ -99,8 +120,48 @@ def test_a_large_set_is_decoded_each_time(monkeypatch):
 
 def test_an_output_that_is_no_number_is_an_error_with_the_way_out():
     class Overflow(MeanColour):
-        def forward(self, inputs, extents=None):
-            return super().forward(inputs, extents) * float("inf")
+        def forward(self, inputs, extents, present):
+            return super().forward(inputs, extents, present) * float("inf")
 
     with pytest.raises(PerceptioError, match=r"the model's output is not a number.*lower --learning-rate"):
         predict(make_source(3), Overflow())
+
+
+class ShiftingReader(NoisyReader):
+    """Shows a sample in one, two or three views, as its first value says, each darker than the one before."""
+
+    def evaluation_views(self, items: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Returns the views."""
+        (view,) = super().evaluation_views(items)
+        count = int(view["image"][0, 0, 0]) % 3 + 1
+        return [{"image": view["image"] // (1 + number)} for number in range(count)]
+
+
+@pytest.mark.parametrize("views_at_once", [1, 3, 4, 64])
+def test_the_answer_is_the_mean_over_a_samples_views_however_they_are_cut(views_at_once: int):
+    source = make_source(11, broken=(6,))
+    targets = TargetTable([record.labels for record in source.records], CLASSES)
+    model = MeanColour()
+    found = predict(source, model, targets, reader=ShiftingReader(), views_at_once=views_at_once)
+    assert max(model.seen) <= views_at_once
+    true, expected, losses, counts = targets[np.arange(11)].argmax(dim=1).tolist(), [], [], set()
+    for number in found.indices:
+        views = ShiftingReader().evaluation_views({MAIN: source.arrays[str(number)]})
+        counts.add(len(views))
+        logits = np.array([view["image"].astype(np.float64).mean(axis=(0, 1)) / 255 for view in views])
+        answers = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        expected.append(answers.mean(axis=0))
+        losses.append(-np.log(answers[:, true[number]]).mean())
+    assert counts == {1, 2, 3}
+    assert found.indices.tolist() == [0, 1, 2, 3, 4, 5, 7, 8, 9, 10]
+    np.testing.assert_allclose(found.probabilities, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.losses, losses, rtol=1e-5)
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_the_mean_over_views_by_hand():
+    indices, values = np.array([7, 7, 2, 5, 5, 5]), np.array([1.0, 3.0, 5.0, 0.0, 3.0, 9.0])
+    assert mean_over_views(indices, values).tolist() == [2.0, 5.0, 4.0]
+    assert mean_over_views(indices, np.stack([values, -values], axis=1)).tolist() == [[2, -2], [5, -5], [4, -4]]
+    single = np.array([[0.1, 0.9], [0.3, 0.7]])
+    np.testing.assert_array_equal(mean_over_views(np.array([3, 1]), single), single)

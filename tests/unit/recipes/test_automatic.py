@@ -4,23 +4,25 @@ from pathlib import Path
 
 import pytest
 
+from perceptio.modalities.image import SIDES
+from perceptio.modalities.streams import Streams, single_stream
 from perceptio.recipes.automatic import (
     GPU_FLOPS_PER_SECOND,
     GPU_SECONDS,
     MIN_EPOCHS,
-    SIDES,
     Choice,
     choose_config,
     choose_epochs,
     choose_model,
-    choose_side,
+    choose_size,
     flops_per_second,
-    median_short_side,
     rough_time,
+    sizes_of,
     training_flops,
 )
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import Survey, survey_data
+from support.configs import TINY_PICTURES
 from support.pictures import make_picture_folder
 
 BUDGET = 1.5e13  # ten minutes on two cores
@@ -38,10 +40,17 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
 
 
 def with_sides(survey: Survey, *shapes: tuple[int, int]) -> Survey:
-    return Survey(
-        source=survey.source, data=survey.data, usable=survey.usable, skipped=(), copies=(),
-        shapes={str(number): shape for number, shape in enumerate(shapes)},
-    )  # fmt: skip
+    facts = {
+        str(number): {"image": {"height": float(height), "width": float(width)}}
+        for number, (height, width) in enumerate(shapes)
+    }
+    return replace(survey, facts=facts)
+
+
+def side_of(streams: Streams) -> int:
+    height, width = streams.by_name["image"].size
+    assert height == width
+    return height
 
 
 def test_more_samples_get_a_larger_model_and_fewer_epochs():
@@ -56,26 +65,58 @@ def test_more_samples_get_a_larger_model_and_fewer_epochs():
 
 def test_the_side_is_no_larger_than_the_files_fill(survey: Survey):
     model = choose_model(30)
-    sides = {
-        filled: choose_side(with_sides(survey, (filled, 500)), model, 1, BUDGET) for filled in (16, 32, 47, 100, 4000)
-    }
+    sides = {}
+    for filled in (16, 32, 47, 100, 4000):
+        sizes = sizes_of(with_sides(survey, (filled, 500)))
+        sides[filled] = side_of(choose_size(sizes, model, 1, BUDGET).streams)
     assert sides == {16: 32, 32: 32, 47: 32, 100: 96, 4000: 224}
 
 
 def test_the_side_shrinks_with_the_budget_and_keeps_to_it(survey: Survey):
-    model, large, found = choose_model(30), with_sides(survey, (500, 400)), []
+    model, sizes, found = choose_model(30), sizes_of(with_sides(survey, (500, 400))), []
     for samples in (1, 3_000, 10_000, 30_000, 10**9):
-        side = choose_side(large, model, samples, BUDGET)
-        found.append(side)
-        assert side == 32 or training_flops(model, side, samples) <= BUDGET
+        streams = choose_size(sizes, model, samples, BUDGET).streams
+        found.append(side_of(streams))
+        assert found[-1] == 32 or training_flops(model, streams.input_config(), samples) <= BUDGET
     assert found == sorted(found, reverse=True)
     assert (found[0], found[-1]) == (224, 32)
 
 
+def test_sizes_come_cheapest_first(survey: Survey):
+    model, sizes = choose_model(30), sizes_of(with_sides(survey, (500, 400)))
+    costs = [training_flops(model, size.streams.input_config(), 1) for size in sizes]
+    assert costs == sorted(costs)
+    assert [side_of(size.streams) for size in sizes] == [32, 48, 64, 96, 128, 160, 224]
+    assert sizes[3].why == (
+        "96 x 96 pixels: the files' shorter side is 400 (median); 24 frequency bands an axis: a quarter of the side, "
+        "the paper's 64 at its 224 pixels"
+    )
+
+
 def test_the_median_of_the_shorter_sides_counts(survey: Survey):
-    assert median_short_side(with_sides(survey, (10, 90), (80, 30), (50, 50))) == 30
-    sample = survey_data(None, SourceConfig(format="sample"))
-    assert median_short_side(sample) == 28
+    (size,) = sizes_of(with_sides(survey, (10, 90), (80, 30), (50, 50)))
+    assert "the files' shorter side is 30 (median)" in size.why
+    (sample,) = sizes_of(survey_data(None, SourceConfig(format="sample")))
+    assert (side_of(sample.streams), "the smallest side, as for all arrays" in sample.why) == (32, True)
+
+
+def test_streams_that_offer_fewer_sizes_keep_their_largest(survey: Survey):
+    """Sizes go up together; each stream's own offer depends on its own files, and its column stays."""
+    two = Streams(
+        by_name={"big": replace(TINY_PICTURES, column="big"), "small": replace(TINY_PICTURES, column="small")},
+        modality_channels=7,
+    )
+    facts = {"1": {"big": {"height": 70.0, "width": 99.0}, "small": {"height": 20.0, "width": 20.0}}}
+    sizes = sizes_of(replace(survey, streams=two, facts=facts))
+    assert [[size.streams.by_name[name].size[0] for name in ("big", "small")] for size in sizes] == [
+        [32, 32], [48, 32], [64, 32]
+    ]  # fmt: skip
+    for size in sizes:
+        assert {name: modality.column for name, modality in size.streams.by_name.items()} == {
+            "big": "big", "small": "small"
+        }  # fmt: skip
+        assert size.streams.modality_channels == 7
+        assert size.why.count("pixels: the files' shorter side") == 2
 
 
 def with_samples(survey: Survey, count: int) -> Survey:
@@ -86,7 +127,7 @@ def with_samples(survey: Survey, count: int) -> Survey:
 
 def cost_of(choice: Choice, count: int) -> float:
     config = choice.config
-    return training_flops(config.model, config.image.size[0], count * config.epochs)
+    return training_flops(config.model, config.input_config(), count * config.epochs)
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
@@ -96,7 +137,7 @@ def test_training_stays_within_the_budget_or_says_that_it_cannot(survey: Survey,
         choice = choose_config(with_samples(survey, count), has_gpu=has_gpu)
         config, reasons = choice.config, {reason.label: reason.text for reason in choice.reasons}
         cost, over = cost_of(choice, count), "more than the" in reasons["Time"]
-        smallest = (config.model, config.image.size[0], config.epochs) == (choose_model(0), SIDES[0], MIN_EPOCHS)
+        smallest = (config.model, side_of(config.streams), config.epochs) == (choose_model(0), SIDES[0], MIN_EPOCHS)
         assert over == (cost > budget), count
         assert not over or smallest, count
         assert ("smaller than so many call for" in reasons["Model"]) == (config.model != choose_model(count)), count
@@ -130,7 +171,7 @@ def test_a_time_is_rough(seconds: float, text: str):
 def test_every_choice_is_a_config_with_reasons(survey: Survey):
     choice = choose_config(survey, has_gpu=False)
     assert (choice.config.recipe, choice.config.data) == ("automatic", survey.data)
-    assert choice.config.image.size == (32, 32)
+    assert side_of(choice.config.streams) == 32
     text = "\n".join(f"{reason.label}: {reason.text}" for reason in choice.reasons)
     for part in (
         "Input: 32 x 32 pixels", "(median)", "8 frequency bands", "48 latents", "30 samples", "80 epochs",
@@ -138,7 +179,9 @@ def test_every_choice_is_a_config_with_reasons(survey: Survey):
     ):  # fmt: skip
         assert part in text, part
     large = choose_config(with_samples(survey, 20_000), has_gpu=False)
-    assert "(median), reduced to 32: the CPU is to finish" in large.reasons[0].text
+    assert side_of(large.config.streams) == 32
+    assert large.reasons[0].text.endswith("; reduced: the CPU is to finish in reasonable time")
+    assert "reduced" not in choice.reasons[0].text
     assert "a GPU" in choose_config(survey, has_gpu=True).reasons[-1].text
 
 
@@ -149,11 +192,12 @@ def test_a_reason_holds_while_its_fields_are_as_chosen(survey: Survey):
     def labels(changed: RunConfig) -> list[str]:
         return [reason.label for reason in choice.reasons_for(changed)]
 
-    assert labels(config) == ["Input", "Bands", "Model", "Schedule", "Time"]
+    assert labels(config) == ["Input", "Model", "Schedule", "Time"]
     assert labels(replace(config, seed=3)) == labels(config)
-    assert labels(replace(config, epochs=2.0)) == ["Input", "Bands", "Model"]
-    assert labels(replace(config, model=replace(config.model, num_latents=3))) == ["Input", "Bands", "Schedule"]
-    assert labels(replace(config, image=replace(config.image, size=(48, 48)))) == ["Model", "Schedule"]
+    assert labels(replace(config, epochs=2.0)) == ["Input", "Model"]
+    assert labels(replace(config, model=replace(config.model, num_latents=3))) == ["Input", "Schedule"]
+    larger = replace(config.streams.by_name["image"], size=(48, 48))
+    assert labels(replace(config, streams=single_stream(larger))) == ["Model", "Schedule"]
 
 
 def test_the_embedded_sample_needs_no_path():

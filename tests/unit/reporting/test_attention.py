@@ -66,10 +66,11 @@ def test_the_npz_reads_back_without_pickle(tmp_path: Path) -> None:
         np.arange(12, dtype=np.uint8).reshape(2, 2, 3),
         maps_of(np.random.default_rng(0).random((2, 3, 1, 2))),
     )
-    save_attention_npz(tmp_path / "maps.npz", maps, image)
+    scores = np.arange(2 * 3 * 5.0).reshape(2, 3, 5)  # of five tokens on one axis, drawn as 1 x 2
+    save_attention_npz(tmp_path / "maps.npz", maps, image, scores)
     with np.load(tmp_path / "maps.npz", allow_pickle=False) as stored:
         assert sorted(stored) == ["image", "latents", "scores", "softmax", "steps"]
-        np.testing.assert_array_equal(stored["scores"], maps.scores)
+        np.testing.assert_array_equal(stored["scores"], scores)
         np.testing.assert_array_equal(stored["image"], image)
         assert (stored["steps"].tolist(), stored["latents"].tolist(), bool(stored["softmax"])) == (
             [1, 2],

@@ -1,13 +1,15 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from perceptio.data.image_config import ImageConfig
 from perceptio.data.mixing import MixingConfig
 from perceptio.inputs.grid import GridEncoding
+from perceptio.modalities.image import ImageModality
+from perceptio.modalities.streams import Streams, single_stream
 from perceptio.runs.config import SourceConfig, absolute_data
-from support.configs import tiny_config
+from support.configs import TINY_PICTURES, tiny_config
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate"])
@@ -16,26 +18,47 @@ def test_what_must_be_positive(name: str):
         replace(tiny_config(), **{name: 0})
 
 
+FIT = ImageModality(size=(16, 16), geometry="fit", randaugment_layers=0, encoding=GridEncoding(num_bands=3))
+
+
 def test_mixing_needs_images_of_one_size():
-    config = tiny_config()
-    fit = ImageConfig(size=(16, 16), geometry="fit", randaugment_layers=0)
-    mixing = replace(config.training, mixing=MixingConfig(mixup_share=0.5))
-    with pytest.raises(ValueError, match=r"training.mixing needs images of one size: image.geometry='fit' gives many"):
-        replace(config, image=fit, training=mixing)
+    mixing = replace(tiny_config().training, mixing=MixingConfig(mixup_share=0.5))
+    message = (
+        "training.mixing needs samples of one size, and these streams give many: use image.geometry='crop', or leave "
+        "training.mixing at its default."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        replace(tiny_config(), streams=single_stream(FIT), training=mixing)
+    replace(tiny_config(), training=mixing)
 
 
-@pytest.mark.parametrize(
-    ("encoding", "named"),
-    [
-        (GridEncoding(positions="learned"), "encoding.positions='learned'"),
-        (GridEncoding(permutation_seed=0), "encoding.permutation_seed"),
-    ],
-)
-def test_what_is_tied_to_places_needs_images_of_one_size(encoding: GridEncoding, named: str):
-    fit = ImageConfig(size=(16, 16), geometry="fit", randaugment_layers=0)
-    with pytest.raises(ValueError, match=rf"{named} needs images of one size: image.geometry='fit' gives many. Use"):
-        replace(tiny_config(), image=fit, encoding=encoding)
-    replace(tiny_config(), image=fit)
+def test_mixing_needs_a_single_stream_that_can_be_blended():
+    mixing = replace(tiny_config().training, mixing=MixingConfig(mixup_share=0.5))
+
+    class Unblended(ImageModality):
+        blends = False
+
+    two = Streams(by_name={"left": TINY_PICTURES, "right": TINY_PICTURES})
+    for streams, named in ((two, "left, right"), (single_stream(Unblended(**vars(TINY_PICTURES))), "image")):
+        message = (
+            "training.mixing blends two samples, which makes sense for a single stream of pictures: got "
+            f"{named}. Leave it at its default."
+        )
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            replace(tiny_config(), streams=streams, training=mixing)
+        replace(tiny_config(), streams=streams)
+
+
+@pytest.mark.parametrize("encoding", [GridEncoding(positions="learned"), GridEncoding(permutation_seed=0)])
+def test_what_is_tied_to_places_needs_images_of_one_size(encoding: GridEncoding):
+    message = (
+        "learned positions and encoding.permutation_seed need samples of one size, and these streams give many. Use "
+        "Fourier positions, or a reading that gives one size, such as image.geometry='crop'."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        replace(tiny_config(), streams=single_stream(replace(FIT, encoding=encoding)))
+    replace(tiny_config(), streams=single_stream(FIT))
+    replace(tiny_config(), streams=single_stream(replace(TINY_PICTURES, encoding=encoding)))
 
 
 def test_heads_divide_the_widths():
@@ -68,7 +91,7 @@ def test_data_means_the_same_from_every_folder(tmp_path: Path, monkeypatch: pyte
 
 def test_an_input_that_cannot_be_is_refused_with_the_config():
     with pytest.raises(ValueError, match=r"patch must divide the axes: got patch \(3, 3\) and axes \(16, 16\)"):
-        replace(tiny_config(), encoding=GridEncoding(patch=(3, 3)))
+        replace(tiny_config(), streams=single_stream(replace(TINY_PICTURES, encoding=GridEncoding(patch=(3, 3)))))
 
 
 def test_the_allowed_share_of_broken_files_is_a_share():
@@ -77,6 +100,8 @@ def test_the_allowed_share_of_broken_files_is_a_share():
 
 
 def test_the_input_is_the_images_size_and_the_encoding():
-    grid = tiny_config().input_config()
-    assert (grid.axes, grid.channels, grid.num_tokens) == ((16, 16), 3, 256)
-    assert grid.input_channels == 3 + 2 * (2 * 3 + 1)
+    streams = tiny_config().input_config()
+    grid = streams.streams["image"]
+    assert (grid.raw_shape, grid.num_tokens) == (((16, 16), 3), 256)
+    assert streams.num_tokens == 256
+    assert streams.input_channels == grid.input_channels == 3 + 2 * (2 * 3 + 1)

@@ -29,7 +29,8 @@ def test_a_survey_finds_files_sizes_copies_and_broken_ones(pictures: Path):
     assert len(found.usable) == 31
     assert [(entry.name, entry.reason) for entry in found.skipped] == [("frame/bad.png", "empty file (0 bytes)")]
     assert found.copies == (("disc/03.png", "disc/copy.png"),)
-    assert set(found.shapes.values()) == {(16, 16)}
+    assert list(found.streams.by_name) == ["image"]
+    assert found.facts == {record.name: {"image": {"height": 16, "width": 16}} for record in found.usable}
     assert seen[-1] == (32, 32)
 
 

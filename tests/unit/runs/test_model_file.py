@@ -32,14 +32,14 @@ def file(tmp_path: Path, model: nn.Module) -> Path:
 
 
 def header(facts: ModelFacts = FACTS, **changes) -> dict[str, str]:
-    content = {"format": 1, "config": to_json(facts.config), "classes": facts.classes, "task": facts.task, "step": 3}
+    content = {"format": 2, "config": to_json(facts.config), "classes": facts.classes, "task": facts.task, "step": 3}
     return {"perceptio": json.dumps({**content, **changes})}
 
 
 def test_weights_config_and_classes_come_back(file: Path, model: nn.Module):
     found, facts = read_model(file)
     assert facts == FACTS
-    inputs = torch.rand(2, 16, 16, 3)
+    inputs = {"image": torch.rand(2, 16, 16, 3)}
     assert torch.equal(found(inputs), model(inputs))
 
 
@@ -81,7 +81,8 @@ def test_another_projects_file_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, r"has format 2, this version reads 1"),
+        ({"format": 1}, r"has format 1, this version reads 2"),
+        ({"format": 3}, r"has format 3, this version reads 2"),
         ({"config": {"recipe": "x"}}, r"the field epochs is missing"),
         ({"classes": ["a", "b"]}, r"head.logits.weight must have shape \(2, 24\), got \(3, 24\)"),
     ],

@@ -5,6 +5,9 @@ from typing import Literal
 import pytest
 
 from perceptio.errors import UsageError
+from perceptio.modalities.array import ArrayModality
+from perceptio.modalities.image import ImageModality
+from perceptio.modalities.streams import Streams
 from perceptio.runs.config import RunConfig
 from perceptio.runs.serialisation import dump, from_json, to_json
 from support.configs import everything_random, tiny_config
@@ -70,3 +73,42 @@ def test_whole_numbers_may_stand_for_floats_and_lists_for_tuples():
 def test_what_does_not_fit_is_named(value, message: str):
     with pytest.raises(UsageError, match=message):
         from_json(Outer, value)
+
+
+def test_streams_come_back_by_name_with_their_kinds():
+    streams = Streams(
+        by_name={"sound": ArrayModality(axes=(11,), drop_probability=0.2), "picture": ImageModality(column="p")},
+        modality_channels=7,
+        absent="zeros",
+        evaluation_clips=3,
+    )
+    config = replace(tiny_config(), streams=streams)
+    document = to_json(config)["streams"]
+    assert [(name, modality["kind"]) for name, modality in document["by_name"].items()] == [
+        ("sound", "array"), ("picture", "image")
+    ]  # fmt: skip
+    assert (document["modality_channels"], document["absent"], document["evaluation_clips"]) == (7, "zeros", 3)
+    again = from_json(RunConfig, json.loads(dump(to_json(config))))
+    assert again == config
+    assert list(again.streams.by_name) == ["sound", "picture"], "tokens stand in this order"
+
+
+@pytest.mark.parametrize(
+    ("modality", "message"),
+    [
+        ({"size": [3, 3]}, r"^the field streams\.by_name\.a\.kind is missing: the kind of files, such as image$"),
+        ({"kind": "imgae"}, r"^unknown kind 'imgae'\. Nearest: image\.$"),
+        ({"kind": ["image"]}, r"^streams\.by_name\.a\.kind must be of type str, got \['image'\]$"),
+        ({"kind": "image", "sise": [3, 3]}, r"^unknown field streams\.by_name\.a\.sise\. Nearest: size\.$"),
+        (
+            {"kind": "image", "flip_probability": 2},
+            r"^streams\.by_name\.a: flip_probability must lie in 0 to 1: got 2\.0$",
+        ),
+        ("image", r"^streams\.by_name\.a must be an object with fields, got 'image'$"),
+    ],
+)
+def test_a_stream_that_does_not_fit_is_named(modality, message: str):
+    document = to_json(tiny_config())
+    document["streams"]["by_name"] = {"a": modality}
+    with pytest.raises(UsageError, match=message):
+        from_json(RunConfig, document)

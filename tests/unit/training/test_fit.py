@@ -221,10 +221,10 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path, num_
     job = make_job(tmp_path, config=replace(PLAIN, num_micro_batches=num_micro_batches))
     poisoned_step, seen = 4, 0
 
-    def prepare(values: torch.Tensor) -> torch.Tensor:
+    def prepare(name: str, values: torch.Tensor) -> torch.Tensor:
         nonlocal seen
         seen += 1
-        found = job.prepare(values)
+        found = job.prepare(name, values)
         return found * math.nan if seen == poisoned_step * num_micro_batches else found
 
     recorder = Recorder()

@@ -1,0 +1,128 @@
+"""Reads plain arrays: .npy, and .npz with one array or one called "values", perhaps with the names of its axes."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perceptio.data.failures import as_file_error
+from perceptio.data.image_sniffing import read_head
+from perceptio.data.limits import Limits, check_file
+from perceptio.data.names import printable
+from perceptio.errors import FileError
+
+MAX_ARRAY_BYTES = 2**30
+"""What one array may take in memory, as its header declares it."""
+MAX_ARRAY_AXES = 8
+_VALUES, _AXES = "values", "axes"
+_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class ArrayHeader:
+    """What a file says of its array before the array is read.
+
+    Attributes:
+        axis_names: names of all axes, the channels' among them, or nothing where the file does not say.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axis_names: tuple[str, ...] = ()
+
+
+def read_array_header(path: Path, limits: Limits) -> ArrayHeader:
+    """Returns shape, dtype and axis names of the array in a file.
+
+    Raises:
+        FileError: the file is no array, holds several, objects or complex numbers, or is larger than `MAX_ARRAY_BYTES`.
+        OSError: the disk or the network failed.
+    """
+    check_file(path, None, limits)
+    with _array_errors(), path.open("rb") as file:
+        if read_head(path).startswith(_NPY):
+            return _checked(_npy_header(file))
+        with zipfile.ZipFile(file) as archive, archive.open(_member(archive)) as member:
+            return _checked(_npy_header(member), _axis_names(archive))
+
+
+def read_array(path: Path, limits: Limits) -> np.ndarray:
+    """Returns the array of a file as float32; raises as `read_array_header`, and for NaN and infinite values."""
+    read_array_header(path, limits)
+    with _array_errors(), path.open("rb") as file:
+        if read_head(path).startswith(_NPY):
+            found = np.lib.format.read_array(file, allow_pickle=False)
+        else:
+            with zipfile.ZipFile(file) as archive, archive.open(_member(archive)) as member:
+                found = np.lib.format.read_array(member, allow_pickle=False)
+    values: np.ndarray = found.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise FileError("holds values that are not a number or infinite; replace them, or leave the sample out")
+    return values
+
+
+@contextmanager
+def _array_errors() -> Iterator[None]:
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise FileError(f"damaged array file: {printable(str(error))[:_SHOWN]}") from error
+        raise as_file_error(error) from error
+    except Exception as error:
+        # numpy and zipfile raise ValueError, EOFError, BadZipFile, struct.error and others, depending on the bytes.
+        raise FileError(
+            f"damaged, or no .npy or .npz file: {printable(' '.join(str(error).split()))[:_SHOWN]}"
+        ) from error
+
+
+def _npy_header(file: Any) -> ArrayHeader:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return ArrayHeader(tuple(shape), dtype)
+
+
+def _member(archive: zipfile.ZipFile) -> str:
+    arrays = [name for name in archive.namelist() if name.endswith(".npy") and name != f"{_AXES}.npy"]
+    if f"{_VALUES}.npy" in arrays:
+        return f"{_VALUES}.npy"
+    if len(arrays) != 1:
+        shown = ", ".join(printable(name.removesuffix(".npy")) for name in arrays[:4]) or "none"
+        raise FileError(f'must hold one array, or one called "values"; it holds {len(arrays)}: {shown}')
+    return arrays[0]
+
+
+def _axis_names(archive: zipfile.ZipFile) -> tuple[str, ...]:
+    if f"{_AXES}.npy" not in archive.namelist():
+        return ()
+    with archive.open(f"{_AXES}.npy") as member:
+        header = _npy_header(member)
+        if header.dtype.kind != "U" or len(header.shape) != 1 or header.shape[0] > MAX_ARRAY_AXES:
+            raise FileError(f'"axes" must be a list of names, one an axis; it is {header.dtype} {header.shape}')
+    with archive.open(f"{_AXES}.npy") as member:
+        return tuple(str(name) for name in np.lib.format.read_array(member, allow_pickle=False))
+
+
+def _checked(header: ArrayHeader, axis_names: tuple[str, ...] = ()) -> ArrayHeader:
+    if header.dtype.hasobject:
+        raise FileError("holds Python objects, which are not read for safety; store plain numbers")
+    if header.dtype.kind == "c":
+        raise FileError("holds complex numbers; store real and imaginary parts as two channels")
+    if header.dtype.kind not in "biuf":
+        raise FileError(f"holds {header.dtype}, not numbers")
+    if not 1 <= len(header.shape) <= MAX_ARRAY_AXES or 0 in header.shape:
+        raise FileError(f"must have 1 to {MAX_ARRAY_AXES} axes of at least one value; its shape is {header.shape}")
+    num_bytes = 4 * int(np.prod(header.shape, dtype=object))
+    if num_bytes > MAX_ARRAY_BYTES:
+        raise FileError(f"takes {num_bytes:,} bytes as float32; the limit is {MAX_ARRAY_BYTES:,} (MAX_ARRAY_BYTES)")
+    if axis_names and len(axis_names) != len(header.shape):
+        raise FileError(f'"axes" names {len(axis_names)} axes, but the array has {len(header.shape)}')
+    return ArrayHeader(header.shape, header.dtype, axis_names)

@@ -1,0 +1,108 @@
+"""Opens sound and video files with PyAV, which carries FFmpeg, and refuses all others in one line."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perceptio.data.failures import as_file_error
+from perceptio.data.image_sniffing import read_head
+from perceptio.data.limits import Limits, check_file
+from perceptio.data.names import printable, suffix_of
+from perceptio.errors import FileError, MissingExtraError
+
+if TYPE_CHECKING:
+    import av.container
+
+# Demuxers of files that hold their own content. All others stay shut: a playlist, a list of parts or a network stream
+# would make FFmpeg open other files and hosts.
+_FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,flac,flv,gif,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,ogg,"
+    "tta,w64,wav,wv"
+)
+_SHOWN = 120
+_READ_BYTES = 2**20
+
+
+def load_av() -> Any:
+    """Returns the module `av`, silent.
+
+    Raises:
+        MissingExtraError: it is not installed or cannot be loaded.
+    """
+    try:
+        import av
+        import av.logging
+    except (ImportError, OSError, RuntimeError) as error:
+        raise MissingExtraError("sound and video", "media") from error
+    av.logging.set_level(None)  # what FFmpeg has to say about a broken file is said once, by us
+    return av
+
+
+@contextmanager
+def media_errors(path: Path) -> Iterator[None]:
+    """Turns whatever PyAV raises about a file into a `FileError` of one line; errors of the disk pass through."""
+    av = load_av()
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < 200:
+            check_disk(error, path)
+        raise FileError(_reason(error, path)) from error
+    except (ValueError, RuntimeError, MemoryError, UnicodeDecodeError, EOFError) as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(_reason(error, path)) from error
+
+
+def check_disk(error: OSError, path: Path) -> None:
+    """Finds out whether the disk failed: FFmpeg reports an input/output error for damaged Matroska files as well.
+
+    Raises:
+        FileError: the error says something else about this file, such as that it may not be read.
+        OSError: the disk failed: the given error's like, or that of reading the file to its end.
+    """
+    if error.errno != errno.EIO:
+        raise as_file_error(OSError(error.errno, error.strerror)) from error
+    with path.open("rb") as file:
+        while file.read(_READ_BYTES):
+            pass
+
+
+def open_media(path: Path, limits: Limits) -> "av.container.InputContainer":
+    """Opens a file that holds sound, video or both. Close it: PyAV keeps files open otherwise.
+
+    Raises:
+        FileError: the file is none, damaged, or larger than the limits allow.
+        MissingExtraError: PyAV is not installed.
+        OSError: the disk or the network failed.
+    """
+    module = load_av()
+    check_file(path, None, limits)
+    with media_errors(path):
+        container: av.container.InputContainer = module.open(
+            # As a URL of the protocol "file": a name such as "concat:a|b" is then only a name.
+            f"file:{path.absolute()}",
+            options={"protocol_whitelist": "file", "format_whitelist": _FORMATS, **_probing(path)},
+            metadata_errors="replace",
+        )
+    return container
+
+
+def _probing(path: Path) -> dict[str, str]:
+    """Returns how far FFmpeg looks ahead: little in a WAV, where it would search for DTS, longer than reading takes.
+
+    DTS that hides in a WAV is then read as noise.
+    """
+    return {"max_probe_packets": "2"} if suffix_of(path.name) in (".wav", ".wave") else {}
+
+
+def _reason(error: Exception, path: Path) -> str:
+    if type(error).__name__ == "InvalidDataError":
+        head = read_head(path)
+        if head.lstrip()[:1] in (b"<", b"{", b"#") or (head and all(9 <= byte < 127 for byte in head)):
+            return f"no sound or video file: it begins with {printable(head[:16].decode('latin-1'))!r}"
+        return "damaged, or no sound or video file of a known kind"
+    message = printable(" ".join(str(getattr(error, "strerror", None) or error).split()))[:_SHOWN]
+    return f"damaged sound or video file: {message or type(error).__name__}"

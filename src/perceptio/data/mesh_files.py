@@ -1,0 +1,249 @@
+"""Reads meshes and point clouds of every common kind into one value, and refuses all others in one line.
+
+No file but the given one is opened: no textures, no materials, no buffers of glTF that lie elsewhere. Nothing is
+unpickled.
+"""
+
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from perceptio.data.failures import as_file_error
+from perceptio.data.limits import Limits, check_file
+from perceptio.data.mesh import Mesh, check_counts, checked_mesh, fan_triangles
+from perceptio.data.mesh_headers import Counts, gltf_counts, obj_counts, stl_counts
+from perceptio.data.names import printable, suffix_of
+from perceptio.data.off_file import read_off, read_off_header
+from perceptio.data.ply_file import ply_counts, read_ply
+from perceptio.data.point_rows import mesh_of_rows, read_npy, read_npy_header, read_npz, read_text_rows
+from perceptio.data.vrml import read_vrml
+from perceptio.errors import FileError, MissingExtraError, nearest
+
+# Text takes up to ten times its size while it is read.
+MAX_FILE_BYTES = 512 * 2**20
+_HEADER_BYTES = 2**20
+_SHOWN = 120
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_mesh(item: Path | np.ndarray, limits: Limits) -> Mesh:
+    """Reads a file by its suffix, or an array (points, 3 to 9) as `point_rows.mesh_of_rows` does.
+
+    Several shapes in one file become one mesh, each where the file puts it. Polygons are cut into fans of triangles,
+    right for convex ones. Faces without area stay: no point is ever drawn from them. If there are faces, vertices that
+    belong to none are of no effect.
+
+    Raises:
+        FileError: a kind that is not read, a damaged file, or one beyond the limits. One line, without a path.
+        MissingExtraError: trimesh is not installed; OFF, PLY, VRML, text and NumPy files do without.
+        OSError: the disk or the network failed, which says nothing about the file.
+    """
+    if isinstance(item, np.ndarray):
+        return mesh_of_rows(item)
+    read = _READERS[_suffix(item)]
+    content = _content(item, limits)
+    with np.errstate(all="ignore"):  # what overflows is found by `checked_mesh`
+        return read(content)
+
+
+def probe_mesh(path: Path, limits: Limits) -> Counts:
+    """Returns the numbers of vertices and faces, for most kinds without reading the file whole.
+
+    Raises:
+        FileError, OSError: as `read_mesh`.
+    """
+    suffix = _suffix(path)
+    counts = _COUNTERS.get(suffix)
+    if counts is not None:
+        content = _content(path, limits, _HEADER_BYTES if suffix in _HEADED else None)
+        return counts(content)
+    mesh = read_mesh(path, limits)
+    return len(mesh.vertices), 0 if mesh.faces is None else len(mesh.faces)
+
+
+def load_trimesh() -> Any:
+    """Returns the module `trimesh`, silent.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import trimesh
+    except ImportError as error:
+        raise MissingExtraError("meshes", "mesh") from error
+    logger = logging.getLogger("trimesh")
+    if not logger.handlers:
+        # What trimesh has to say about a broken file is said once, by us.
+        logger.addHandler(logging.NullHandler())
+    return trimesh
+
+
+def _suffix(path: Path) -> str:
+    suffix = suffix_of(path.name)
+    if suffix not in _READERS:
+        raise FileError(
+            f"no mesh or point cloud of a known kind: {printable(suffix) or 'no suffix'}.{nearest(suffix, _READERS)}"
+        )
+    return suffix
+
+
+def _content(path: Path, limits: Limits, num_bytes: int | None = None) -> bytes:
+    size = check_file(path, None, limits)
+    if size > MAX_FILE_BYTES:
+        raise FileError(f"has {size:,} bytes; the limit of meshes is {MAX_FILE_BYTES:,} (limit MAX_FILE_BYTES)")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES if num_bytes is None else num_bytes)
+    except OSError as error:
+        raise as_file_error(error) from error
+    return content.removeprefix(_BYTE_ORDER_MARK)
+
+
+@contextmanager
+def _trimesh_errors() -> Iterator[None]:
+    """Turns whatever trimesh raises into a `FileError` of one line."""
+    try:
+        yield
+    except FileError:
+        raise
+    except Exception as error:
+        # The content is in memory: nothing here tells about the disk. What trimesh raises depends on the bytes.
+        message = printable(" ".join(str(error).split()))[:_SHOWN]
+        raise FileError(f"damaged mesh file: {message or type(error).__name__}") from error
+
+
+def _read_with_trimesh(file_type: str, check: Callable[[bytes], Counts]) -> "_Reader":
+    def read(content: bytes) -> Mesh:
+        check(content)
+        load, options = load_trimesh().load_scene, _OPTIONS.get(file_type, {})
+        with _trimesh_errors():
+            # A stream without a name, and no resolver: trimesh then has no way to open other files.
+            scene = load(io.BytesIO(content), file_type=file_type, process=False, skip_materials=True, **options)
+            parts = _scene_parts(scene)
+        return _joined(parts)
+
+    return read
+
+
+def _scene_parts(scene: Any) -> "list[_Part]":
+    """Returns the meshes of a scene, each where its nodes place it; if there are none, the point clouds."""
+    placed = [scene.graph.get(node) for node in scene.graph.nodes_geometry]
+    placed = placed or [(np.eye(4), name) for name in scene.geometry]
+    placed = [(matrix, scene.geometry[name]) for matrix, name in placed]
+    meshes = [(matrix, shape) for matrix, shape in placed if len(getattr(shape, "faces", ()))]
+    clouds = [
+        (matrix, shape) for matrix, shape in placed if hasattr(shape, "vertices") and not hasattr(shape, "entities")
+    ]
+    check_counts(
+        sum(len(shape.vertices) for _, shape in meshes or clouds), sum(len(shape.faces) for _, shape in meshes)
+    )
+    return [_part(shape, matrix) for matrix, shape in meshes or clouds]
+
+
+def _joined(parts: "list[_Part]") -> Mesh:
+    if not parts:
+        raise FileError("holds no faces and no points")
+    starts = np.cumsum([0, *(len(part[0]) for part in parts[:-1])])
+    colours = None
+    if any(part[2] is not None for part in parts):
+        # Where only some of the shapes have colours, the others are white, as glTF says.
+        colours = np.concatenate([np.ones_like(part[0]) if part[2] is None else part[2] for part in parts])
+    return checked_mesh(
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] + start for part, start in zip(parts, starts, strict=True)]),
+        colours=colours,
+    )
+
+
+def _part(shape: Any, matrix: np.ndarray) -> "_Part":
+    """Returns vertices in the scene, faces and vertex colours of one shape."""
+    vertices = np.asarray(shape.vertices, dtype=np.float64)
+    if vertices.ndim != 2 or vertices.shape[1] != 3:
+        raise FileError("holds a shape that does not have three dimensions")
+    faces = _triangles(getattr(shape, "faces", None))
+    if len(faces) and faces.max() >= len(vertices):
+        raise FileError(f"has a face that names vertex {faces.max():,} of {len(vertices):,}")
+    kind = getattr(shape.visual, "kind", None)
+    colours = None
+    if kind == "vertex":
+        colours = _colour_shares(shape.visual.vertex_colors)
+    vertices = vertices @ matrix[:3, :3].T + matrix[:3, 3]
+    if kind == "face":
+        vertices, faces, colours = _per_corner(vertices, faces, np.asarray(shape.visual.face_colors)[:, :3] / 255.0)
+    return vertices, faces, colours
+
+
+def _triangles(faces: Any) -> np.ndarray:
+    if faces is None or len(faces) == 0:
+        return np.zeros((0, 3), dtype=np.int64)
+    corners = np.asarray(faces)
+    if corners.ndim != 2 or corners.shape[1] < 3 or corners.dtype.kind not in "iu":
+        raise FileError("has faces that are no lists of three or more vertices")
+    whole: np.ndarray = corners.astype(np.int64)
+    if whole.min() < 0:
+        raise FileError(f"has a face that names vertex {whole.min()}")
+    if whole.shape[1] == 3:
+        return whole
+    return fan_triangles(np.pad(whole, ((0, 0), (0, 1)), constant_values=-1).ravel())
+
+
+def _per_corner(
+    vertices: np.ndarray, faces: np.ndarray, face_colours: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gives each corner of each face a vertex of its own, with the colour of the face."""
+    check_counts(faces.size, len(faces))
+    own = np.arange(faces.size, dtype=np.int64).reshape(faces.shape)
+    return vertices[faces.ravel()], own, np.repeat(face_colours, 3, axis=0)
+
+
+def _colour_shares(colours: Any) -> np.ndarray | None:
+    if colours is None:
+        return None
+    values = np.asarray(colours)
+    full = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
+    return values[:, :3].astype(np.float64) / full
+
+
+def _text(content: bytes) -> str:
+    return content.decode("latin-1")
+
+
+def _npy_counts(content: bytes) -> Counts:
+    shape, _, _ = read_npy_header(io.BytesIO(content))
+    return (shape[0] if shape else 0), 0
+
+
+_Reader: TypeAlias = Callable[[bytes], Mesh]
+_Part: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+_OPTIONS: Mapping[str, Mapping[str, bool]] = {"obj": {"maintain_order": True}}
+_READERS: Mapping[str, _Reader] = {
+    ".off": lambda content: read_off(_text(content)),
+    ".ply": read_ply,
+    ".obj": _read_with_trimesh("obj", obj_counts),
+    ".stl": _read_with_trimesh("stl", stl_counts),
+    ".gltf": _read_with_trimesh("gltf", gltf_counts),
+    ".glb": _read_with_trimesh("glb", gltf_counts),
+    ".wrl": lambda content: read_vrml(content, MAX_FILE_BYTES),
+    ".xyz": lambda content: mesh_of_rows(read_text_rows(_text(content))),
+    ".txt": lambda content: mesh_of_rows(read_text_rows(_text(content))),
+    ".npy": lambda content: mesh_of_rows(read_npy(content)),
+    ".npz": lambda content: read_npz(content, MAX_FILE_BYTES),
+}
+_COUNTERS: Mapping[str, Callable[[bytes], Counts]] = {
+    ".off": lambda content: read_off_header(_text(content)),
+    ".ply": ply_counts,
+    ".obj": obj_counts,
+    ".stl": stl_counts,
+    ".gltf": gltf_counts,
+    ".glb": gltf_counts,
+    ".npy": _npy_counts,
+}
+# Kinds whose first bytes tell. The description of a glTF file may be longer; it is read whole.
+_HEADED = frozenset({".off", ".ply", ".npy"})
+READABLE = frozenset(_READERS)
+"""Suffixes of all kinds that are read."""

@@ -1,0 +1,143 @@
+"""Samples of a picture and a signal each, as files beside each other and as a table: from the folder to the answers."""
+
+import csv
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perceptio.errors import UsageError
+from perceptio.inputs.grid import GridEncoding
+from perceptio.modalities.array import ArrayModality
+from perceptio.runs.attend import attend_file
+from perceptio.runs.config import RunConfig, SourceConfig
+from perceptio.runs.data import survey_data
+from perceptio.runs.evaluate import evaluate_run
+from perceptio.runs.predict import predict_files
+from perceptio.runs.results import RunResult
+from perceptio.runs.train import resume_run, train_run
+from perceptio.runs.workbench import TrainOptions
+from support.configs import TINY_PICTURES, tiny_config
+from support.kinds import make_array, make_image
+from support.pictures import CLASSES
+
+LACKING = {"disc/03.npy", "frame/05.png"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten pairs a class, two of which lack a file; the first picture of the stripes is damaged."""
+    root, random = tmp_path_factory.mktemp("pairs") / "data", np.random.default_rng(0)
+    for label in CLASSES:
+        (root / label).mkdir(parents=True)
+        for number in range(10):
+            make_image(root / label / f"{number:02d}", label, random)
+            make_array(root / label / f"{number:02d}", label, random)
+    for name in LACKING:
+        (root / name).unlink()
+    (root / "stripes" / "00.png").write_bytes(b"")
+    return root
+
+
+def config_of(data: Path) -> RunConfig:
+    """The streams as the files tell them, but small."""
+    streams = survey_data(str(data), SourceConfig()).streams
+    assert {name: modality.column for name, modality in streams.by_name.items()} == {"image": "image", "array": "array"}
+    small = {
+        "image": replace(TINY_PICTURES, column="image", drop_probability=0.2),
+        "array": ArrayModality(
+            column="array", axes=(67,), channels_last=False, encoding=GridEncoding(num_bands=3), drop_probability=0.1
+        ),
+    }
+    return replace(tiny_config(data, epochs=3), streams=replace(streams, by_name=small))
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> RunResult:
+    options = TrainOptions(out=folder.parent / "run", device="cpu", workers=0)
+    return train_run(config_of(folder), options)
+
+
+def test_files_beside_each_other_are_one_sample(folder: Path):
+    survey = survey_data(str(folder), SourceConfig())
+    assert len(survey.usable) == 29
+    assert [(entry.name, entry.reason) for entry in survey.skipped] == [
+        ("stripes/00.npy", "image (00.png): empty file (0 bytes)")
+    ]
+    assert set(survey.facts["disc/03.png"]) == {"image"}
+    assert set(survey.facts["frame/05.npy"]) == {"array"}
+    assert set(survey.facts["disc/00.npy"]) == {"image", "array"}
+
+
+def test_a_table_of_two_columns_holds_the_same_samples(folder: Path, tmp_path: Path):
+    files = survey_data(str(folder), SourceConfig())
+    table = folder / "list.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["array", "image", "label"])
+        for record in files.usable:
+            parts = dict(record.parts)
+            writer.writerow([parts.get("array", ""), parts.get("image", ""), record.labels[0]])
+    listed = survey_data(str(table), SourceConfig())
+    table.unlink()
+    assert listed.usable == files.usable
+    assert listed.facts == files.facts
+    assert listed.streams.by_name.keys() == files.streams.by_name.keys()
+    assert {name: m.column for name, m in listed.streams.by_name.items()} == {"image": "image", "array": "array"}
+
+
+def test_the_run_is_measured_with_all_streams_or_some(result: RunResult):
+    assert result.ended == "finished"
+    assert evaluate_run(result.folder, device="cpu", workers=0).values == pytest.approx(result.test)
+    found = {
+        name: evaluate_run(result.folder, streams=(name,), split="train", device="cpu", workers=0)
+        for name in ("image", "array")
+    }
+    assert found["image"].values["loss"] != found["array"].values["loss"]
+    lacking = {entry.name: entry.reason for one in found.values() for entry in one.predictions.failures}
+    assert set(lacking.values()) <= {"holds none of image", "holds none of array"}
+    with pytest.raises(UsageError, match=r"^the model has no stream 'sound'; it has image, array$"):
+        evaluate_run(result.folder, streams=("sound",))
+
+
+def test_other_data_is_paired_as_the_run_was(result: RunResult, tmp_path: Path):
+    """Also where pictures alone are left."""
+    random = np.random.default_rng(3)
+    for label in CLASSES:
+        (tmp_path / label).mkdir()
+        make_image(tmp_path / label / "1", label, random)
+    measured = evaluate_run(result.folder, data=str(tmp_path), device="cpu", workers=0)
+    assert (len(measured.predictions.indices), measured.predictions.failures) == (3, ())
+
+
+def test_a_resumed_run_finds_its_pairs_again(result: RunResult, tmp_path: Path):
+    copy = Path(shutil.copytree(result.folder, tmp_path / "run"))
+    longer = resume_run(copy, TrainOptions(device="cpu", workers=0), epochs=4.0)
+    assert longer.ended == "finished"
+
+
+def test_one_answer_for_all_files_of_a_stem(result: RunResult, folder: Path):
+    found = list(predict_files(result.folder, [folder / "disc"], device="cpu"))
+    assert [Path(answer.file).name for answer in found] == [
+        "00.npy", "01.npy", "02.npy", "03.png", *(f"{number:02d}.npy" for number in range(4, 10))
+    ]  # fmt: skip
+    assert all(answer.label in CLASSES for answer in found)
+    (whole,) = predict_files(result.folder, [folder / "disc" / "00.npy"], device="cpu")
+    (other,) = predict_files(result.folder, [folder / "disc" / "00.png"], device="cpu")
+    assert whole.probabilities == pytest.approx(other.probabilities, rel=1e-6)
+    (bad,) = predict_files(result.folder, [folder / "stripes" / "00.npy"], device="cpu")
+    assert bad.error == "image (00.png): empty file (0 bytes)"
+
+
+def test_each_stream_has_its_own_attention(result: RunResult, folder: Path, tmp_path: Path):
+    attention = attend_file(result.folder, folder / "frame" / "01.png")
+    pictures, numbers = attention.draw(tmp_path / "maps.png"), attention.save(tmp_path / "maps.npz")
+    assert [path.name for path in pictures] == ["maps-image.png", "maps-array.png"]
+    assert [path.name for path in numbers] == ["maps-image.npz", "maps-array.npz"]
+    assert {name: stream.scores.shape[2:] for name, stream in attention.streams.items()} == {
+        "image": (16, 16), "array": (67,)
+    }  # fmt: skip
+    alone = attend_file(result.folder, folder / "disc" / "03.png")
+    assert [path.name for path in alone.draw(tmp_path / "alone.png")] == ["alone.png"]
