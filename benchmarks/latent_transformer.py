@@ -23,23 +23,6 @@ from perceptio.modules.layers import LatentTransformer, SelfAttend
 BASE = "as it is"
 
 
-class ThreeProducts(nn.Module):
-    """The same attention with a product each for queries, keys and values."""
-
-    def __init__(self, attention: SelfAttention) -> None:
-        super().__init__()
-        self.attention = attention
-
-    def forward(self, latents: Tensor) -> Tensor:
-        ours = self.attention
-        normed = ours.norm(latents)
-        heads = [
-            rearrange(part(normed), "B N (H E) -> B H N E", H=ours.num_heads)
-            for part in (ours.query, ours.key, ours.value)
-        ]
-        return ours.output(rearrange(functional.scaled_dot_product_attention(*heads), "B H N E -> B N (H E)"))
-
-
 class OneProduct(nn.Module):
     """The same attention with one product whose weight was put together beforehand."""
 
@@ -55,9 +38,21 @@ class OneProduct(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         ours = self.attention
-        projected = functional.linear(ours.norm(latents), self.weight, self.bias)
+        return self.finish(functional.linear(ours.norm(latents), self.weight, self.bias))
+
+    def finish(self, projected: Tensor) -> Tensor:
+        ours = self.attention
         q, k, v = rearrange(projected, "B N (three H E) -> three B H N E", three=3, H=ours.num_heads)
         return ours.output(rearrange(self.attend(q, k, v), "B H N E -> B N (H E)"))
+
+
+class PutTogether(OneProduct):
+    """The same with the weight put together in each call, as weights that are trained apart need it."""
+
+    def forward(self, latents: Tensor) -> Tensor:
+        parts = (self.attention.query, self.attention.key, self.attention.value)
+        weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+        return self.finish(functional.linear(self.attention.norm(latents), weight, bias))
 
 
 class WrittenOut(OneProduct):
@@ -131,7 +126,7 @@ def make_ways(*, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
 
     ways: dict[str, Callable[[Tensor], Tensor]] = {
         BASE: plain,
-        "a product each for queries, keys, values": block(ThreeProducts),
+        "one product, its weight put together each time": block(PutTogether),
         "one product, its weight kept": block(OneProduct),
         "the same, attention map written out": block(WrittenOut),
         "MKL instead of oneDNN": without_onednn,

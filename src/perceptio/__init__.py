@@ -11,6 +11,14 @@ from perceptio.version import __version__
 if TYPE_CHECKING:
     from perceptio.api import Run, load, recipe, train
     from perceptio.inputs.grid import GridEncoding, GridInput, GridInputConfig
+    from perceptio.inputs.points import PointInput, PointInputConfig
+    from perceptio.inputs.streams import StreamsInput, StreamsInputConfig
+    from perceptio.modalities.array import ArrayModality
+    from perceptio.modalities.audio import AudioModality
+    from perceptio.modalities.image import ImageModality
+    from perceptio.modalities.points import PointsModality
+    from perceptio.modalities.streams import Streams
+    from perceptio.modalities.video import VideoModality
     from perceptio.models.config import PerceiverConfig
     from perceptio.models.heads import ClassificationHead
     from perceptio.models.perceiver import Perceiver, build_perceiver
@@ -29,6 +37,16 @@ _HOMES = {
     "GridInput": "perceptio.inputs.grid",
     "GridInputConfig": "perceptio.inputs.grid",
     "GridEncoding": "perceptio.inputs.grid",
+    "PointInput": "perceptio.inputs.points",
+    "PointInputConfig": "perceptio.inputs.points",
+    "StreamsInput": "perceptio.inputs.streams",
+    "StreamsInputConfig": "perceptio.inputs.streams",
+    "Streams": "perceptio.modalities.streams",
+    "ImageModality": "perceptio.modalities.image",
+    "AudioModality": "perceptio.modalities.audio",
+    "VideoModality": "perceptio.modalities.video",
+    "PointsModality": "perceptio.modalities.points",
+    "ArrayModality": "perceptio.modalities.array",
 }
 
 __all__ = [
@@ -44,6 +62,16 @@ __all__ = [
     "GridInput",
     "GridInputConfig",
     "GridEncoding",
+    "PointInput",
+    "PointInputConfig",
+    "StreamsInput",
+    "StreamsInputConfig",
+    "Streams",
+    "ImageModality",
+    "AudioModality",
+    "VideoModality",
+    "PointsModality",
+    "ArrayModality",
     "__version__",
 ]
 

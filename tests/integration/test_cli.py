@@ -109,7 +109,7 @@ def test_data_alone_is_enough(trained: Trained, tell: Tell, tmp_path: Path):
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "Input     32 x 32 pixels: the files' shorter side is 16 (median)" in done.err
-    assert "8 frequency bands an axis: a quarter of the side, the paper's 64 at its 224 pixels" in done.err
+    assert "8 frequency bands an axis: a quarter of the side, the paper has 64 at 224 pixels" in done.err
     for replaced in ("48 latents", "Schedule", "of computing"):
         assert replaced not in done.err, "a reason for what was typed over"
     config = json.loads((tmp_path / "run" / "config.json").read_text())

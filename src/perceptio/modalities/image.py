@@ -128,12 +128,12 @@ class ImageModality(ImageConfig, Modality):
                     encoding=GridEncoding(num_bands=bands_of(side)),
                 ),
                 why=f"{side} x {side} pixels: {origin}; {bands_of(side)} frequency bands an axis: a quarter of the "
-                "side, the paper's 64 at its 224 pixels",
+                "side, the paper has 64 at 224 pixels",
             )
             for side in sides
         )
 
 
 def bands_of(side: int) -> int:
-    """Returns the number of frequency bands: a quarter of the side, as the paper's 64 at 224 pixels, from 4 to 64."""
+    """Returns the number of frequency bands: a quarter of the side, from 4 to 64; the paper has 64 at 224."""
     return max(4, min(64, side // 4))

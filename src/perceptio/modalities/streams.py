@@ -200,8 +200,8 @@ class StreamReader:
     def _latest_start(self, contents: Mapping[str, Content]) -> float:
         """Returns when the last clip begins that lies within the longest of the recordings, in seconds."""
         ends = [content.seconds for content in contents.values() if content.seconds is not None]
-        clips = [self.streams.by_name[name].clip_seconds or 0.0 for name in contents]
-        return max(0.0, max(ends, default=0.0) - max(clips, default=0.0))
+        clip = max((self.streams.by_name[name].clip_seconds or 0.0 for name in contents), default=0.0)
+        return max(0.0, max(ends, default=0.0) - clip) if clip > 0 else 0.0
 
     def _starts(self, contents: Mapping[str, Content]) -> Sequence[float]:
         latest = self._latest_start(contents)

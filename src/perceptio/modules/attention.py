@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 
-import torch
 from einops import rearrange
 from torch import nn
-from torch.nn import functional
 
 from perceptio.kernels.attention import attend
 from perceptio.modules.byte_view import ByteView
@@ -143,13 +141,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, latents: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """Returns what each latent reads from all."""
-        projections = (self.query, self.key, self.value)
-        projected = functional.linear(
-            self.norm(latents),
-            torch.cat([projection.weight for projection in projections]),
-            torch.cat([projection.bias for projection in projections]),
+        # Three products: one with the weights side by side costs their copying (benchmarks/latent_transformer.py).
+        normalised = self.norm(latents)
+        q, k, v = (
+            rearrange(projection(normalised), "B N (H E) -> B H N E", H=self.num_heads)
+            for projection in (self.query, self.key, self.value)
         )
-        q, k, v = rearrange(projected, "B N (three H E) -> three B H N E", three=3, H=self.num_heads)
         attended = attend(q, k, v, dropout=self.dropout if self.training else 0.0)
         output: Tensor = self.output(rearrange(attended, "B H N E -> B N (H E)"))
         return output

@@ -121,7 +121,7 @@ def test_candidates_are_squares_that_half_of_the_files_fill():
     assert [candidate.modality.size for candidate in found] == [(32, 32), (48, 48), (64, 64), (96, 96)]
     assert found[2].why == (
         "64 x 64 pixels: the files' shorter side is 99 (median); 16 frequency bands an axis: a quarter of the side, "
-        "the paper's 64 at its 224 pixels"
+        "the paper has 64 at 224 pixels"
     )
     for candidate in found:
         modality = candidate.modality
@@ -136,7 +136,7 @@ def test_arrays_get_the_smallest_side():
     assert candidate.modality.size == (32, 32)
     assert candidate.why == (
         "32 x 32 pixels: the smallest side, as for all arrays; 8 frequency bands an axis: a quarter of the side, the "
-        "paper's 64 at its 224 pixels"
+        "paper has 64 at 224 pixels"
     )
 
 

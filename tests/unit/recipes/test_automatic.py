@@ -89,7 +89,7 @@ def test_sizes_come_cheapest_first(survey: Survey):
     assert [side_of(size.streams) for size in sizes] == [32, 48, 64, 96, 128, 160, 224]
     assert sizes[3].why == (
         "96 x 96 pixels: the files' shorter side is 400 (median); 24 frequency bands an axis: a quarter of the side, "
-        "the paper's 64 at its 224 pixels"
+        "the paper has 64 at 224 pixels"
     )
 
 
