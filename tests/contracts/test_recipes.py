@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from perceptio.data.limits import Limits
+from perceptio.data.video_files import probe_video
+from perceptio.errors import UsageError
 from perceptio.modalities.registry import MODALITIES
 from perceptio.models.counts import count_parameters
 from perceptio.models.perceiver import build_perceiver
 from perceptio.recipes.registry import RECIPE_CLASSES, RECIPES, describe_recipe, find_recipe
 from perceptio.recipes.smoke import smoke
+from perceptio.runs.attend import attend_file
 from perceptio.runs.config import RunConfig, SourceConfig
+from perceptio.runs.predict import predict_files
 from perceptio.runs.serialisation import dump, from_json, to_json
 from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
@@ -84,3 +89,15 @@ def test_the_smoke_form_trains_two_steps(name: str, tmp_path: Path):
     metric = build_task(recipe.task, multi_label=False).main_metric
     assert 0.0 <= result.test[metric] <= 1.0
     assert (tmp_path / "run" / "report.html").stat().st_size > 1_000
+    file = sorted(path for path in data.rglob("*") if path.is_file())[0]
+    answer, attention = next(predict_files(result.folder, [file])), attend_file(result.folder, file)
+    assert answer.error is None
+    assert all(path.stat().st_size > 1_000 for path in attention.draw(tmp_path / "maps.png"))
+    if "video" in recipe.streams.by_name:
+        (film,) = attention.film(tmp_path / "maps.mp4")
+        assert probe_video(film, Limits())["seconds"] > 0
+    else:
+        with pytest.raises(
+            UsageError, match=r"^nothing in .* moves, so that there is nothing to film"
+        ):
+            attention.film(tmp_path / "maps.mp4")

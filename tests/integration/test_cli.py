@@ -329,7 +329,8 @@ def test_attend_as_json_says_what_was_drawn(trained: Trained, tell: Tell, tmp_pa
     told = tell("attend", trained.run, file, "--latents", "0", "4", "--out", out, "--json")
     assert (told.code, told.err) == (0, "")
     assert told.json == {
-        "file": str(file), "out": [str(out)], "npz": [], "latents": [0, 4], "cross_attends": [1, 2], "softmax": False,
+        "file": str(file), "out": [str(out)], "movie": [], "npz": [],
+        "latents": [0, 4], "cross_attends": [1, 2], "softmax": False,
     }  # fmt: skip
     assert out.exists()
 
@@ -340,6 +341,7 @@ def test_attend_as_json_says_what_was_drawn(trained: Trained, tell: Tell, tmp_pa
         (("--latents", "5"), "there is no latent 5: this model has 5, counted from 0"),
         (("--cross-attends", "3"), "there is no cross-attend 3: this model has 2, counted from 1"),
         (("--cross-attends", "0"), "there is no cross-attend 0: this model has 2, counted from 1"),
+        (("--movie", "a.mp4"), "nothing in 00.png moves, so that there is nothing to film; leave --movie away"),
     ],
 )
 def test_attend_names_what_the_model_does_not_have(trained: Trained, tell: Tell, option, message: str):

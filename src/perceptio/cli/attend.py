@@ -11,6 +11,7 @@ Draws what latents attend to in a file (paper Fig. 3): one row for each cross-at
   RUN                   run folder, or a model.safetensors
   FILE                  a file of a kind that the model was trained on; of a recording its first clip is shown
   --out PNG             where to write (FILE's name with -attention.png, here); of several streams one picture each
+  --movie MP4           of a video, write the maps frame by frame as well
   --npz FILE            write the numbers as well
   --latents I ..        which latents, from 0 (the eight whose maps say most about the file)
   --cross-attends I ..  which cross-attends, from 1 (the first, the second and the last)
@@ -21,6 +22,7 @@ Draws what latents attend to in a file (paper Fig. 3): one row for each cross-at
 examples:
   perceptio attend runs/photos-001 cat.jpg
   perceptio attend runs/photos-001 cat.jpg --overlay --out cat.png
+  perceptio attend runs/clips-001 jump.mp4 --movie jump-attention.mp4
   perceptio attend runs/photos-001 cat.jpg --latents 0 7 21 --cross-attends 1 3 --npz cat.npz
 """
 
@@ -39,6 +41,7 @@ def main(arguments: list[str]) -> int:
         run: Annotated[Path, tyro.conf.Positional]
         file: Annotated[Path, tyro.conf.Positional]
         out: Path | None = None
+        movie: Path | None = None
         npz: Path | None = None
         latents: tuple[int, ...] = ()
         cross_attends: tuple[int, ...] = ()
@@ -61,6 +64,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError(str(error)) from error
     path = chosen.out or Path(f"{chosen.file.stem}-attention.png")
     pictures = attention.draw(path, overlay=chosen.overlay)
+    films = attention.film(chosen.movie) if chosen.movie is not None else []
     numbers = attention.save(chosen.npz) if chosen.npz is not None else []
     shown = next(iter(attention.streams.values())).maps
     if chosen.json:
@@ -68,6 +72,7 @@ def main(arguments: list[str]) -> int:
             {
                 "file": str(chosen.file),
                 "out": [str(picture) for picture in pictures],
+                "movie": [str(place) for place in films],
                 "npz": [str(place) for place in numbers],
                 "latents": shown.latents,
                 "cross_attends": shown.steps,
@@ -75,6 +80,6 @@ def main(arguments: list[str]) -> int:
             }
         )
         return 0
-    for written in (*pictures, *numbers):
+    for written in (*pictures, *films, *numbers):
         print_result(str(written))
     return 0

@@ -53,6 +53,21 @@ class Candidate:
     why: str
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Film:
+    """A view as it moves, with one score for each token.
+
+    Attributes:
+        pictures: uint8 (frames, height, width, 1 or 3).
+        maps: (frames, rows, columns), laid out as the pictures, as fine or coarser by whole factors.
+        frames_per_second: rate.
+    """
+
+    pictures: np.ndarray
+    maps: np.ndarray
+    frames_per_second: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Modality(ABC):
     """How files of one kind are read and shown. Subclasses are frozen dataclasses: their fields are the options."""
@@ -134,6 +149,10 @@ class Modality(ABC):
 
         The result is (rows, columns), as fine as the picture or coarser by whole factors; NaN where no token is.
         """
+
+    def film(self, values: np.ndarray, scores: np.ndarray) -> Film | None:
+        """Returns a view with its scores as it moves; None for what does not move. Arguments as in `spread`."""
+        return None
 
     @classmethod
     @abstractmethod

@@ -25,7 +25,7 @@ from perceptio.data.records import Item
 from perceptio.data.video_files import MAX_CLIP_PIXELS, Video, check_video, open_video, probe_video
 from perceptio.errors import FileError, UsageError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
-from perceptio.modalities.contract import Candidate, Content, Facts, Modality
+from perceptio.modalities.contract import Candidate, Content, Facts, Film, Modality
 from perceptio.shapes import Tensor
 
 SHOWN_FRAMES = 6
@@ -193,6 +193,14 @@ class VideoModality(Modality):
         """
         per_token = -(-num_frames // len(scores))
         return np.asarray(scores.repeat(per_token, axis=0)[:num_frames])
+
+    def film(self, values: np.ndarray, scores: np.ndarray) -> Film:
+        """Returns the clip with a map for each frame."""
+        return Film(
+            pictures=values,
+            maps=self.frame_maps(scores, len(values)),
+            frames_per_second=self.frames_per_second,
+        )
 
     @classmethod
     def candidates(cls, facts: Sequence[Facts]) -> tuple[Candidate, ...]:

@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from perceptio.data.batches import collate, model_inputs
 from perceptio.data.dataset import Sample, View
 from perceptio.data.limits import Limits
+from perceptio.errors import UsageError
 from perceptio.evaluation.attention_maps import cross_attend_maps, most_telling_latents
+from perceptio.modalities.contract import Film, Modality
 from perceptio.modalities.streams import StreamReader, Streams
 from perceptio.models.perceiver import Perceiver
 from perceptio.reporting.attention import AttentionMaps, draw_attention, save_attention_npz
+from perceptio.reporting.movie import write_attention_movie
 from perceptio.runs.model_file import find_model_file, read_model
 from perceptio.runs.predict import samples_of
 
@@ -27,11 +31,13 @@ class StreamAttention:
         picture: the view as people see it, uint8 (height, width, 1 or 3).
         maps: laid out as the picture.
         scores: (cross-attends, latents, \\*token axes), as the model has them.
+        films: for each cross-attend and latent the view as it moves; None for what does not move.
     """
 
     picture: np.ndarray
     maps: AttentionMaps
     scores: np.ndarray
+    films: tuple[tuple[Film, ...], ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,23 @@ class Attention:
         for name, stream in self.streams.items():
             place = self._place(path, name)
             save_attention_npz(place, stream.maps, stream.picture, stream.scores)
+            written.append(place)
+        return written
+
+    def film(self, path: Path) -> list[Path]:
+        """Writes an mp4 of each stream that moves and returns where, as `draw` does.
+
+        Raises:
+            UsageError: nothing moves.
+        """
+        moving = {name: stream.films for name, stream in self.streams.items() if stream.films is not None}
+        if not moving:
+            raise UsageError(f"nothing in {self.title} moves, so that there is nothing to film; leave --movie away")
+        written = []
+        for name, films in moving.items():
+            maps = np.array([[film.maps for film in of_step] for of_step in films])
+            place = self._place(path, name)
+            write_attention_movie(place, films[0][0].pictures, maps, films[0][0].frames_per_second)
             written.append(place)
         return written
 
@@ -125,5 +148,12 @@ def attention_of(
         maps = AttentionMaps(
             scores=laid_out, steps=tuple(step + 1 for step in steps), latents=tuple(chosen), softmax=softmax
         )
-        found[name] = StreamAttention(picture=modality.picture(values), maps=maps, scores=of_stream)
+        found[name] = StreamAttention(
+            picture=modality.picture(values), maps=maps, scores=of_stream, films=_films(modality, values, of_stream)
+        )
     return found
+
+
+def _films(modality: Modality, values: np.ndarray, scores: np.ndarray) -> tuple[tuple[Film, ...], ...] | None:
+    films = tuple(tuple(modality.film(values, of_latent) for of_latent in of_step) for of_step in scores)
+    return None if films[0][0] is None else cast(tuple[tuple[Film, ...], ...], films)

@@ -297,3 +297,13 @@ def test_it_goes_to_worker_processes(tmp_path: Path, modality: VideoModality) ->
     content = again.open(path, Limits())
     assert numbers_of(content.view(0.0, None))[0] == 0
     content.close()
+
+
+def test_a_film_has_a_map_for_each_frame() -> None:
+    modality = VideoModality(num_frames=4, frames_per_second=5.0, size=(8, 8), encoding=GridEncoding(patch=(2, 4, 4)))
+    values = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+    scores = np.arange(2 * 2 * 2, dtype=float).reshape(2, 2, 2)
+    film = modality.film(values, scores)
+    assert film.frames_per_second == 5.0
+    np.testing.assert_array_equal(film.pictures, values)
+    np.testing.assert_array_equal(film.maps, scores[[0, 0, 1, 1]])
