@@ -35,7 +35,7 @@ def load_av() -> Any:
         import av
         import av.logging
     except (ImportError, OSError, RuntimeError) as error:
-        raise MissingExtraError("sound and video", "media") from error
+        raise MissingExtraError("reading sound and video", "media") from error
     av.logging.set_level(None)  # what FFmpeg has to say about a broken file is said once, by us
     return av
 
@@ -99,10 +99,10 @@ def _probing(path: Path) -> dict[str, str]:
 
 
 def _reason(error: Exception, path: Path) -> str:
+    head = read_head(path)
+    if head.lstrip()[:1] in (b"<", b"{", b"#") or (head and all(9 <= byte < 127 for byte in head)):
+        return f"no sound or video file: it begins with '{printable(head[:16].decode('latin-1'))}'"
     if type(error).__name__ == "InvalidDataError":
-        head = read_head(path)
-        if head.lstrip()[:1] in (b"<", b"{", b"#") or (head and all(9 <= byte < 127 for byte in head)):
-            return f"no sound or video file: it begins with {printable(head[:16].decode('latin-1'))!r}"
         return "damaged, or no sound or video file of a known kind"
     message = printable(" ".join(str(getattr(error, "strerror", None) or error).split()))[:_SHOWN]
     return f"damaged sound or video file: {message or type(error).__name__}"

@@ -75,7 +75,7 @@ def load_trimesh() -> Any:
     try:
         import trimesh
     except ImportError as error:
-        raise MissingExtraError("meshes", "mesh") from error
+        raise MissingExtraError("reading this kind of mesh", "mesh") from error
     logger = logging.getLogger("trimesh")
     if not logger.handlers:
         # What trimesh has to say about a broken file is said once, by us.
