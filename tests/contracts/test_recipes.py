@@ -97,7 +97,5 @@ def test_the_smoke_form_trains_two_steps(name: str, tmp_path: Path):
         (film,) = attention.film(tmp_path / "maps.mp4")
         assert probe_video(film, Limits())["seconds"] > 0
     else:
-        with pytest.raises(
-            UsageError, match=r"^nothing in .* moves, so that there is nothing to film"
-        ):
+        with pytest.raises(UsageError, match=r"^nothing in .* moves, so that there is nothing to film"):
             attention.film(tmp_path / "maps.mp4")

@@ -377,7 +377,9 @@ def test_without_trimesh_only_its_kinds_are_missing(save, limits: Limits, monkey
     content = {kind: exported(kind) for kind in ("obj", "stl", "glb")}
     monkeypatch.setitem(sys.modules, "trimesh", None)
     for kind, written in content.items():
-        with pytest.raises(MissingExtraError, match=r"^reading this kind of mesh needs .*: pip install 'perceptio\[mesh\]'$"):
+        with pytest.raises(
+            MissingExtraError, match=r"^reading this kind of mesh needs .*: pip install 'perceptio\[mesh\]'$"
+        ):
             read_mesh(save(written, f"a.{kind}"), limits)
         assert probe_mesh(save(written, f"a.{kind}"), limits)[1] == 5
 
