@@ -64,18 +64,8 @@ class ImageConfig:
             raise UsageError(
                 f"randaugment_magnitude must lie in 0 to {_MAX_MAGNITUDE}: got {self.randaugment_magnitude}"
             )
-        self._check_normalisation()
+        check_normalisation(self.channels, self.mean, self.std)
         self._check_effects()
-
-    def _check_normalisation(self) -> None:
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != self.channels:
-                raise UsageError(
-                    f"{name} must have a value for each of the {self.channels} channels: got {len(values)}. Set "
-                    f"{name}, for instance {'(0.5,)' if self.channels == 1 else '(0.5, 0.5, 0.5)'}"
-                )
-        if not all(value > 0.0 for value in self.std):
-            raise UsageError(f"std must be above 0 in every channel: got {self.std}")
 
     def _check_effects(self) -> None:
         """A setting that would change nothing is a mistake that nobody would notice."""
@@ -99,3 +89,15 @@ class ImageConfig:
 def _check_range(name: str, values: tuple[float, float], *, above: float, most: float) -> None:
     if len(values) != 2 or not above < values[0] <= values[1] <= most:
         raise UsageError(f"{name} must be a lowest and a highest value above {above:g}, at most {most:g}: got {values}")
+
+
+def check_normalisation(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Raises UsageError unless mean and deviation have a value for each channel, and every deviation is above 0."""
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels:
+            raise UsageError(
+                f"{name} must have a value for each of the {channels} channels: got {len(values)}. Set "
+                f"{name}, for instance {'(0.5,)' if channels == 1 else '(0.5, 0.5, 0.5)'}"
+            )
+    if not all(value > 0.0 for value in std):
+        raise UsageError(f"std must be above 0 in every channel: got {std}")

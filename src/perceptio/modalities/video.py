@@ -20,6 +20,7 @@ from perceptio.data.clip_augment import (
     to_grey,
 )
 from perceptio.data.crops import Box, centre_crop
+from perceptio.data.image_config import check_normalisation
 from perceptio.data.limits import Limits
 from perceptio.data.records import Item
 from perceptio.data.video_files import MAX_CLIP_PIXELS, Video, check_video, open_video, probe_video
@@ -109,7 +110,7 @@ class VideoModality(Modality):
         if self.channels not in (1, 3):
             raise UsageError(f"channels must be 1 (grey) or 3 (colour): got {self.channels}")
         self._check_augmentation()
-        self._check_normalisation()
+        check_normalisation(self.channels, self.mean, self.std)
         try:
             self.input_config()
         except ValueError as error:
@@ -124,16 +125,6 @@ class VideoModality(Modality):
         if not 0.0 < self.evaluation_crop <= 1.0:
             raise UsageError(f"evaluation_crop must be above 0 and at most 1: got {self.evaluation_crop}")
         check_strength(self.colour_strength)
-
-    def _check_normalisation(self) -> None:
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != self.channels:
-                raise UsageError(
-                    f"{name} must have a value for each of the {self.channels} channels: got {len(values)}. Set "
-                    f"{name}, for instance {'(0.5,)' if self.channels == 1 else '(0.5, 0.5, 0.5)'}"
-                )
-        if not all(value > 0.0 for value in self.std):
-            raise UsageError(f"std must be above 0 in every channel: got {self.std}")
 
     @property
     def clip_seconds(self) -> float:

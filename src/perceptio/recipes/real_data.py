@@ -35,41 +35,46 @@ _ADAMW = TrainingConfig(
 )
 
 
+def _recipe(name: str, streams: Streams, *, epochs: float, split: SplitConfig) -> RunConfig:
+    return RunConfig(
+        recipe=name,
+        epochs=epochs,
+        batch_size=32,
+        learning_rate=1e-3,
+        source=SourceConfig(format="manifest"),
+        split=split,
+        streams=streams,
+        model=_SMALL,
+        training=_ADAMW,
+    )
+
+
 def drum_hits() -> RunConfig:
     """Drum hits of 13 kits, seven kinds: one kit is the test, and nothing of it is in training.
 
     Each hit is its first 1.28 s as a log-mel spectrogram. Needs --data: a fold's table, as
     `benchmarks/datasets/drum_hits.py` writes it, such as drum-hits/fold-ForzeeStereo.csv.
     """
-    return RunConfig(
-        recipe="drum-hits",
-        epochs=40,
-        batch_size=32,
-        learning_rate=1e-3,
-        source=SourceConfig(format="manifest"),
-        split=SplitConfig(validation=0.15),
-        streams=replace(
-            single_stream(
-                AudioModality(
-                    sample_rate_hz=32_000,
-                    clip_samples=40_960,
-                    hop=512,
-                    window=1024,
-                    mel_bins=48,
-                    gain_db=6.0,
-                    spec_augment=SpecAugment(
-                        num_time_masks=2, max_time_frames=16, num_frequency_masks=2, max_frequency_bins=8
-                    ),
-                    encoding=GridEncoding(patch=(4, 4), num_bands=10),
-                )
-            ),
-            # A hit is told by its beginning.
-            latest_start_seconds=0.02,
-            evaluation_clips=1,
+    streams = replace(
+        single_stream(
+            AudioModality(
+                sample_rate_hz=32_000,
+                clip_samples=40_960,
+                hop=512,
+                window=1024,
+                mel_bins=48,
+                gain_db=6.0,
+                spec_augment=SpecAugment(
+                    num_time_masks=2, max_time_frames=16, num_frequency_masks=2, max_frequency_bins=8
+                ),
+                encoding=GridEncoding(patch=(4, 4), num_bands=10),
+            )
         ),
-        model=_SMALL,
-        training=_ADAMW,
+        # A hit is told by its beginning.
+        latest_start_seconds=0.02,
+        evaluation_clips=1,
     )
+    return _recipe("drum-hits", streams, epochs=40, split=SplitConfig(validation=0.15))
 
 
 def electronic_parts() -> RunConfig:
@@ -78,20 +83,11 @@ def electronic_parts() -> RunConfig:
     512 points of each surface with their normals, turned about the vertical axis. Needs --data: the folder that
     `benchmarks/datasets/electronic_parts.py` writes.
     """
-    return RunConfig(
-        recipe="electronic-parts",
-        epochs=40,
-        batch_size=32,
-        learning_rate=1e-3,
-        source=SourceConfig(format="manifest"),
-        split=SplitConfig(validation=0.15, test=0.25),
-        streams=single_stream(
-            # Bands up to 8: the paper's, up to 1,120, tell points apart that are no farther than a surface is rough.
-            PointsModality(num_points=512, normals=True, num_bands=8, max_frequency=8.0, rotation="z", jitter=0.01)
-        ),
-        model=_SMALL,
-        training=_ADAMW,
+    streams = single_stream(
+        # Bands up to 8: the paper's, up to 1,120, tell points apart that are no farther than a surface is rough.
+        PointsModality(num_points=512, normals=True, num_bands=8, max_frequency=8.0, rotation="z", jitter=0.01)
     )
+    return _recipe("electronic-parts", streams, epochs=40, split=SplitConfig(validation=0.15, test=0.25))
 
 
 def moving_garments() -> RunConfig:
@@ -100,33 +96,24 @@ def moving_garments() -> RunConfig:
     16 frames of 48 x 48 pixels in patches of 2 x 6 x 6. Needs --data: the folder that
     `benchmarks/datasets/moving_garments.py` writes.
     """
-    return RunConfig(
-        recipe="moving-garments",
-        epochs=30,
-        batch_size=32,
-        learning_rate=1e-3,
-        source=SourceConfig(format="manifest"),
-        split=SplitConfig(validation=0.1),
-        streams=single_stream(
-            VideoModality(
-                num_frames=16,
-                frames_per_second=12.5,
-                size=(48, 48),
-                channels=1,
-                # Nothing may turn right into left, or move what moves.
-                crop_area=(1.0, 1.0),
-                crop_aspect=(1.0, 1.0),
-                flip_probability=0.0,
-                colour_strength=0.0,
-                evaluation_crop=1.0,
-                mean=(0.1,),
-                std=(0.25,),
-                encoding=GridEncoding(patch=(2, 6, 6), num_bands=6),
-            )
-        ),
-        model=_SMALL,
-        training=_ADAMW,
+    streams = single_stream(
+        VideoModality(
+            num_frames=16,
+            frames_per_second=12.5,
+            size=(48, 48),
+            channels=1,
+            # Nothing may turn right into left, or move what moves.
+            crop_area=(1.0, 1.0),
+            crop_aspect=(1.0, 1.0),
+            flip_probability=0.0,
+            colour_strength=0.0,
+            evaluation_crop=1.0,
+            mean=(0.1,),
+            std=(0.25,),
+            encoding=GridEncoding(patch=(2, 6, 6), num_bands=6),
+        )
     )
+    return _recipe("moving-garments", streams, epochs=30, split=SplitConfig(validation=0.1))
 
 
 def stamps() -> RunConfig:
@@ -136,39 +123,30 @@ def stamps() -> RunConfig:
     is left out of a fifth of the training samples, so that either alone can be used. Needs --data: the folder that
     `benchmarks/datasets/stamps.py` writes.
     """
-    return RunConfig(
-        recipe="stamps",
-        epochs=40,
-        batch_size=32,
-        learning_rate=1e-3,
-        source=SourceConfig(format="manifest"),
-        split=SplitConfig(validation=0.15),
-        streams=Streams(
-            by_name={
-                "video": VideoModality(
-                    num_frames=16,
-                    frames_per_second=12.5,
-                    size=(64, 64),
-                    crop_area=(0.5, 1.0),
-                    evaluation_crop=1.0,
-                    encoding=GridEncoding(patch=(4, 8, 8), num_bands=8),
-                    drop_probability=0.2,
+    streams = Streams(
+        by_name={
+            "video": VideoModality(
+                num_frames=16,
+                frames_per_second=12.5,
+                size=(64, 64),
+                crop_area=(0.5, 1.0),
+                evaluation_crop=1.0,
+                encoding=GridEncoding(patch=(4, 8, 8), num_bands=8),
+                drop_probability=0.2,
+            ),
+            "audio": AudioModality(
+                sample_rate_hz=16_000,
+                clip_samples=20_480,
+                hop=256,
+                window=512,
+                mel_bins=48,
+                gain_db=6.0,
+                spec_augment=SpecAugment(
+                    num_time_masks=2, max_time_frames=12, num_frequency_masks=2, max_frequency_bins=6
                 ),
-                "audio": AudioModality(
-                    sample_rate_hz=16_000,
-                    clip_samples=20_480,
-                    hop=256,
-                    window=512,
-                    mel_bins=48,
-                    gain_db=6.0,
-                    spec_augment=SpecAugment(
-                        num_time_masks=2, max_time_frames=12, num_frequency_masks=2, max_frequency_bins=6
-                    ),
-                    encoding=GridEncoding(patch=(4, 6), num_bands=10),
-                    drop_probability=0.2,
-                ),
-            }
-        ),
-        model=_SMALL,
-        training=_ADAMW,
+                encoding=GridEncoding(patch=(4, 6), num_bands=10),
+                drop_probability=0.2,
+            ),
+        }
     )
+    return _recipe("stamps", streams, epochs=40, split=SplitConfig(validation=0.15))
