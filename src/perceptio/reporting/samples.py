@@ -13,6 +13,9 @@ from perceptio.reporting.visible import visible
 
 _CELL_PIXELS = 192
 _MAX_COLUMNS = 8
+_CELL_INCHES = 1.75
+_WIDE = 0.7  # pictures no higher than this share of their width are wide
+_WIDE_CELL_INCHES = 2.8
 _CAPTION_CHARACTERS = 24
 
 
@@ -36,10 +39,16 @@ def draw_sample_grid(images: Sequence[np.ndarray], captions: Sequence[str], path
             f"{len(captions)} captions. Give one caption a picture."
         )
     pictures = [to_rgb(image) for image in images]
-    num_columns = min(_MAX_COLUMNS, math.ceil(math.sqrt(len(images) * 1.6)))
+    # Wide pictures, such as spectrograms and strips of frames, get wide and low cells.
+    tallest = min(1.0, max(0.2, *(picture.shape[0] / picture.shape[1] for picture in pictures)))
+    cell_width = _CELL_INCHES if tallest > _WIDE else _WIDE_CELL_INCHES
+    num_columns = min(
+        math.floor(_MAX_COLUMNS * _CELL_INCHES / cell_width), math.ceil(math.sqrt(len(images) * 1.6 * tallest))
+    )
     num_rows = math.ceil(len(images) / num_columns)
     caption_lines = max(caption.count("\n") + 1 for caption in captions)
-    figure = new_figure(1.75 * num_columns, (1.65 + 0.19 * caption_lines) * num_rows)
+    cell_height = (cell_width - 0.1) * tallest + 0.19 * caption_lines
+    figure = new_figure(cell_width * num_columns, cell_height * num_rows)
     grid = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
     for axes in grid:
         hide_frame(axes)
