@@ -39,10 +39,12 @@ def make_video(stem: Path, label: str, random: np.random.Generator) -> None:
 
 
 def make_points(stem: Path, label: str, random: np.random.Generator) -> None:
-    """A cloud of 53 points, stretched along the axis of its class."""
-    points = random.normal(size=(53, 3))
+    """A cloud of 53 points with their normals, stretched along the axis of its class."""
+    normals = random.normal(size=(53, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    points = normals.copy()
     points[:, CLASSES.index(label)] *= 4
-    rows = "\n".join(" ".join(f"{value:.5f}" for value in point) for point in points)
+    rows = "\n".join(" ".join(f"{value:.5f}" for value in row) for row in np.hstack([points, normals]))
     stem.with_suffix(".xyz").write_text(f"{rows}\n")
 
 
