@@ -6,6 +6,7 @@ Each takes the data folder and the tables of its folds and returns accuracy and 
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,14 @@ from perceptio.runs.config import RunConfig
 from perceptio.runs.data import prepare_data, survey_data
 
 Baseline = Callable[[Path, Sequence[Path]], dict[str, float]]
+
+
+class Classifier(Protocol):
+    """What scikit-learn's models have in common."""
+
+    def fit(self, features: np.ndarray, labels: Sequence[str]) -> object: ...
+
+    def predict(self, features: np.ndarray) -> np.ndarray: ...
 
 
 def linear_on_log_mel(data: Path, folds: Sequence[Path]) -> dict[str, float]:
@@ -97,7 +106,7 @@ def _view(modality: Modality, path: Path) -> np.ndarray:
 
 
 def _over_folds(
-    data: Path, folds: Sequence[Path], features: Callable[[Path], np.ndarray], make: Callable[[], object]
+    data: Path, folds: Sequence[Path], features: Callable[[Path], np.ndarray], make: Callable[[], Classifier]
 ) -> dict[str, float]:
     """Trains on training and validation samples of each fold, and scores the test samples of all."""
     true, found = [], []
@@ -107,8 +116,8 @@ def _over_folds(
         train = [(path, label) for path, label, split in samples if split != "test"]
         test = [(path, label) for path, label, split in samples if split == "test"]
         model = make()
-        model.fit(np.stack([features(path) for path, _ in train]), [label for _, label in train])  # type: ignore[attr-defined]  # scikit-learn has no types
-        found += list(model.predict(np.stack([features(path) for path, _ in test])))  # type: ignore[attr-defined]
+        model.fit(np.stack([features(path) for path, _ in train]), [label for _, label in train])
+        found += list(model.predict(np.stack([features(path) for path, _ in test])))
         true += [label for _, label in test]
     right = np.array(true) == np.array(found)
     recalls = [right[np.array(true) == label].mean() for label in sorted(set(true))]

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,7 @@ class Batch:
         """Yields the batch in pieces of at most `size` views."""
         for start in range(0, len(self), size):
             chosen = slice(start, start + size)
-            part = self.map(lambda tensor, chosen=chosen: tensor[chosen])  # type: ignore[misc]  # bound early
-            yield replace(part, indices=self.indices[chosen], failures=())
+            yield replace(self.map(itemgetter(chosen)), indices=self.indices[chosen], failures=())
 
 
 Prepare = Callable[[str, Tensor], Tensor]

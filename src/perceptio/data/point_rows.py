@@ -132,6 +132,7 @@ def read_npz(content: bytes, max_bytes: int) -> Mesh:
             vertices = read_npy(archive.read(members["vertices"]))
             faces = read_npy(archive.read(members["faces"])) if "faces" in members else None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        # The content is in memory, so that an OSError tells about its bytes too; these are all that zipfile raises.
         raise FileError("no .npz file, or a damaged one") from error
     if faces is None:
         return mesh_of_rows(vertices)
