@@ -63,8 +63,9 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     path = chosen.out or Path(f"{chosen.file.stem}-attention.png")
-    pictures = attention.draw(path, overlay=chosen.overlay)
+    # The film first: where nothing moves, nothing is left behind.
     films = attention.film(chosen.movie) if chosen.movie is not None else []
+    pictures = attention.draw(path, overlay=chosen.overlay)
     numbers = attention.save(chosen.npz) if chosen.npz is not None else []
     shown = next(iter(attention.streams.values())).maps
     if chosen.json:
