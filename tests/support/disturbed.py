@@ -20,6 +20,7 @@ import perceptio.cli.screen as screen
 import perceptio.data.order as order
 import perceptio.training.checkpoint as checkpoint
 import perceptio.training.fit as fit
+import perceptio.training.step as training_step
 from perceptio.cli.main import main
 from perceptio.training.job import StepReport
 
@@ -61,7 +62,7 @@ def kill_in_save(number: int) -> None:
 def leave_out(part: str) -> None:
     """Takes one mechanism away, by putting something else in its place: what the type checker is there to forbid."""
     if part == "dropout-seeds":
-        fit.torch = _Patched(fit.torch, manual_seed=lambda seed: None)  # type: ignore[assignment]
+        training_step.torch = _Patched(training_step.torch, manual_seed=lambda seed: None)  # type: ignore[assignment]
     elif part == "epoch-in-order":
         of_epoch = order.epoch_order
         order.epoch_order = lambda seed, epoch, num_samples: of_epoch(seed, 0, num_samples)
@@ -71,8 +72,8 @@ def leave_out(part: str) -> None:
     elif part == "moments":
         fit.load_optimizer = lambda model, optimizer, tensors: None
     elif part == "step-in-mixing":
-        keyed = fit.generator
-        fit.generator = lambda *key: keyed(*key[:2])
+        keyed = training_step.generator
+        training_step.generator = lambda *key: keyed(*key[:2])
     else:
         raise SystemExit(f"no part {part!r}")
 

@@ -63,8 +63,8 @@ class Checkpoint:
 
 def write_checkpoint(
     folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    model: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
     state: LoopState,
     *,
     facts: Mapping[str, Any],
@@ -73,6 +73,7 @@ def write_checkpoint(
     """Writes `folder/step-..` and removes all but the newest `keep` checkpoints and the best one.
 
     Args:
+        model, optimizer: as `weight_tensors` and `optimizer_tensors` give them.
         facts: what must be equal for an exact resume (versions, threads, data), compared by the caller.
 
     Raises:
@@ -86,8 +87,8 @@ def write_checkpoint(
     temporary.mkdir()
     try:
         contents = {
-            "model.safetensors": save(_state_tensors(model)),
-            "optimizer.safetensors": save(optimizer_tensors(model, optimizer)),
+            "model.safetensors": save(dict(model)),
+            "optimizer.safetensors": save(dict(optimizer)),
             "state.json": json.dumps({**asdict(state), "facts": dict(facts)}, indent=1).encode(),
         }
         files = {}
@@ -139,6 +140,11 @@ def read_checkpoint_of(folder: Path, step: int) -> Checkpoint | None:
         return None
 
 
+def weight_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Returns the model's weights on the CPU, by name."""
+    return {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
+
+
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Puts moments back where `optimizer_tensors` took them from."""
     parameters = dict(model.named_parameters())
@@ -174,10 +180,6 @@ def replace_durably(path: Path, content: bytes) -> None:
     write_durably(temporary, content)
     temporary.replace(path)
     _sync_folder(path.parent)
-
-
-def _state_tensors(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
 
 
 def _step_folders(folder: Path) -> Iterator[tuple[int, Path]]:

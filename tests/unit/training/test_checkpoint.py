@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from perceptio.errors import DataError
 from perceptio.training import checkpoint
@@ -17,6 +17,7 @@ from perceptio.training.checkpoint import (
     optimizer_tensors,
     read_newest_checkpoint,
     replace_durably,
+    weight_tensors,
     write_checkpoint,
     write_durably,
 )
@@ -43,15 +44,19 @@ def make(optimizer_kind: type = Lamb, *, steps: int = 2) -> tuple[nn.Module, tor
     return model, optimizer
 
 
+def contents(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return weight_tensors(model), optimizer_tensors(model, optimizer)
+
+
 def write(folder: Path, step: int, **options) -> Path:
     model, optimizer = make()
-    return write_checkpoint(folder, model, optimizer, replace(STATE, step=step), facts=FACTS, **options)
+    return write_checkpoint(folder, *contents(model, optimizer), replace(STATE, step=step), facts=FACTS, **options)
 
 
 @pytest.mark.parametrize("kind", [Lamb, torch.optim.AdamW])
 def test_what_is_read_is_what_was_written(tmp_path: Path, kind):
     model, optimizer = make(kind)
-    path = write_checkpoint(tmp_path, model, optimizer, STATE, facts=FACTS)
+    path = write_checkpoint(tmp_path, *contents(model, optimizer), STATE, facts=FACTS)
     found = read_newest_checkpoint(tmp_path)
     assert (found.path, found.state, found.facts) == (path, STATE, FACTS)
     assert path.name == "step-000000007"
@@ -68,12 +73,12 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, kind):
 @pytest.mark.parametrize("kind", [Lamb, torch.optim.AdamW])
 def test_a_second_round_trip_has_the_same_bytes(tmp_path: Path, kind):
     model, optimizer = make(kind)
-    first = write_checkpoint(tmp_path / "a", model, optimizer, STATE, facts=FACTS)
+    first = write_checkpoint(tmp_path / "a", *contents(model, optimizer), STATE, facts=FACTS)
     read = read_newest_checkpoint(tmp_path / "a")
     fresh, fresh_optimizer = make(kind, steps=0)
     fresh.load_state_dict(dict(read.model))
     load_optimizer(fresh, fresh_optimizer, read.optimizer)
-    second = write_checkpoint(tmp_path / "b", fresh, fresh_optimizer, read.state, facts=read.facts)
+    second = write_checkpoint(tmp_path / "b", *contents(fresh, fresh_optimizer), read.state, facts=read.facts)
     for name in FILES:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
@@ -95,7 +100,7 @@ def test_a_loaded_optimizer_takes_the_same_next_step(kind):
 
 def test_a_state_without_any_evaluation_comes_back(tmp_path: Path):
     model, optimizer = make()
-    write_checkpoint(tmp_path, model, optimizer, LoopState(step=1), facts={})
+    write_checkpoint(tmp_path, *contents(model, optimizer), LoopState(step=1), facts={})
     assert read_newest_checkpoint(tmp_path).state == LoopState(step=1)
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from perceptio.data.mixing import MixingConfig
+from perceptio.data.order import TrainingOrder
 from perceptio.errors import DataError, PerceptioError
 from perceptio.training import fit as fit_module
 from perceptio.training.checkpoint import read_newest_checkpoint, write_checkpoint
@@ -15,6 +17,7 @@ from perceptio.training.config import TrainingConfig
 from perceptio.training.job import Job, SaveFailure, effective_batch_size
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.schedule import ScheduleConfig, learning_rate_factor
+from perceptio.training.step import TrainStep
 from support.jobs import PLAIN, Recorder, make_job, run_job, state_without_clocks, weights
 from support.processes import python
 from support.samples import make_source
@@ -96,13 +99,13 @@ def test_without_one_part_resuming_is_noticed(tmp_path: Path, monkeypatch, part:
 def test_dropout_is_a_function_of_the_step(tmp_path: Path, monkeypatch):
     """What is drawn between two steps, by an evaluation for example, moves no mask."""
     calm, _ = trained(tmp_path / "calm", dropout=0.3)
-    step = fit_module._Loop._train_step
+    step = TrainStep.run
 
     def noisy_step(self, *arguments):
         torch.rand(17)
         return step(self, *arguments)
 
-    monkeypatch.setattr(fit_module._Loop, "_train_step", noisy_step)
+    monkeypatch.setattr(TrainStep, "run", noisy_step)
     noisy, _ = trained(tmp_path / "noisy", dropout=0.3)
     assert_weights_equal(calm, noisy)
 
@@ -228,7 +231,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path, num_
         return found * math.nan if seen == poisoned_step * num_micro_batches else found
 
     recorder = Recorder()
-    order = fit_module.TrainingOrder(
+    order = TrainingOrder(
         seed=0, num_samples=24, batch_size=8, num_micro_batches=1, first_step=0, num_steps=6
     )  # fmt: skip
     names = [str(index) for _, index in order.global_batch(poisoned_step - 1)]
@@ -247,7 +250,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path, num_
 def test_a_gradient_that_is_no_number_stops_before_the_step(tmp_path: Path, monkeypatch):
     job = make_job(tmp_path)
     before = weights(job)
-    monkeypatch.setattr(fit_module.Accelerator, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
     with pytest.raises(PerceptioError, match=r"loss or gradient is not a number at epoch 0.0, step 1"):
         run_job(job)
     after = weights(job)
@@ -390,7 +393,7 @@ class FullDisk:
 
 
 def test_a_disk_that_refuses_once_costs_a_warning(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("perceptio.training.fit.write_checkpoint", FullDisk({1, 3}))
+    monkeypatch.setattr("perceptio.training.saving.write_checkpoint", FullDisk({1, 3}))
     job, events = make_job(tmp_path, epochs=4.0), []
     result = run_job(job, report=events.append)
     failures = [event for event in events if isinstance(event, SaveFailure)]
@@ -401,7 +404,7 @@ def test_a_disk_that_refuses_once_costs_a_warning(tmp_path: Path, monkeypatch):
 
 
 def test_a_disk_that_goes_on_refusing_ends_the_run_with_the_way_out(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("perceptio.training.fit.write_checkpoint", FullDisk({2, 3, 4}))
+    monkeypatch.setattr("perceptio.training.saving.write_checkpoint", FullDisk({2, 3, 4}))
     job = make_job(tmp_path, epochs=5.0)
     with pytest.raises(PerceptioError, match=r"3 checkpoints in a row could not be written, .* step 12.*--resume"):
         run_job(job)
