@@ -79,7 +79,7 @@ RATES = {
         attention_score=1.5,
         channel_pass=2.5,
         dense_call=200_000.0,
-        separable_call=1_500_000.0,
+        separable_call=2_400_000.0,
         token=25.0,
     ),
     # Not measured: estimated from an H100's bandwidth and peak rates.
