@@ -44,6 +44,14 @@ class MissingExtraError(PerceptioError, ImportError):
         super().__init__(f"{what} needs an optional part that is not installed: pip install 'perceptio[{extra}]'")
 
 
+class SharedError(PerceptioError):
+    """What ended one of several processes, raised in another: all end with its exit code, and the first one says it."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def nearest(name: str, known: Iterable[str], *, show: int = 3) -> str:
     """Says which of the known names come closest: " Nearest: a, b." or, if none does, " Known: a, b, .."."""
     names = sorted(known)

@@ -21,6 +21,7 @@ from perceptio.training.fit import fit
 from perceptio.training.job import EvaluationReport, Event, FitResult, Job, Report, SaveFailure, StepReport
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.optimizers import OptimizerConfig
+from perceptio.training.processes import Processes
 from perceptio.training.schedule import ScheduleConfig
 from support.configs import TINY_MODEL
 from support.pictures import CLASSES, SIDE
@@ -131,6 +132,7 @@ def run_job(
     return fit(
         job,
         make_accelerator("cpu", job.config.precision),
+        Processes(),
         resume=resume,
         report=report or Recorder(),
         should_stop=should_stop,

@@ -9,7 +9,7 @@ import sys
 import traceback
 from types import ModuleType
 
-from perceptio.errors import PerceptioError, nearest
+from perceptio.errors import PerceptioError, SharedError, nearest
 from perceptio.version import __version__
 
 COMMANDS = {
@@ -51,7 +51,9 @@ def main(arguments: list[str]) -> int:
     except PerceptioError as error:
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        # What all of several processes have in common, the first one says.
+        if not (isinstance(error, SharedError) and is_follower()):
+            print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader of our output, such as `head`, has seen enough. Keep Python from complaining at exit.
@@ -74,6 +76,11 @@ def main(arguments: list[str]) -> int:
         message = " ".join(str(error).split())
         print(f"error: unexpected: {type(error).__name__}: {message}; --debug shows where", file=sys.stderr)
         return 1
+
+
+def is_follower() -> bool:
+    """Returns whether this is another than the first process that `torchrun` or `accelerate launch` started."""
+    return os.environ.get("RANK", "0") != "0"
 
 
 def _dispatch(arguments: list[str]) -> int:

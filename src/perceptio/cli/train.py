@@ -1,14 +1,14 @@
 """perceptio train."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
+from perceptio.cli.main import is_follower
 from perceptio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perceptio.recipes.automatic import Choice
     from perceptio.runs.config import RunConfig, SourceConfig
     from perceptio.runs.data import Survey
+    from perceptio.runs.machine import Device
     from perceptio.runs.results import RunResult
     from perceptio.runs.workbench import TrainOptions
 
@@ -60,6 +61,8 @@ class Place:
     """Processes that decode files; default: one per spare core, none for arrays."""
     tensorboard: bool = False
     """Write TensorBoard events as well."""
+    timeout_minutes: float = 30.0
+    """Several processes: minutes after which one that waits for the others gives up; more for a slow disk."""
     quiet: bool = False
     """Show nothing while it works."""
     json: bool = False
@@ -83,6 +86,7 @@ class _Early:
     config: Path | None
     data: str | None
     device: str
+    timeout_minutes: float
     quiet: bool
     full_help: bool
     rest: list[str] = field(default_factory=list)
@@ -97,6 +101,7 @@ def _read_early(arguments: list[str]) -> _Early:
     peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     peek.add_argument("--data")
     peek.add_argument("--device", default="auto")
+    peek.add_argument("--timeout-minutes", type=float, default=Place.timeout_minutes)
     peek.add_argument("--quiet", action="store_true")
     seen, _ = peek.parse_known_args(rest)
     recipe = _take_recipe(rest)
@@ -108,6 +113,7 @@ def _read_early(arguments: list[str]) -> _Early:
         config=found.config,
         data=seen.data,
         device=seen.device,
+        timeout_minutes=seen.timeout_minutes,
         quiet=seen.quiet,
         full_help=found.full_help,
         rest=rest,
@@ -142,7 +148,7 @@ def _is_recipe(name: str) -> bool:
 def _start(early: _Early) -> int:
     from perceptio.cli.screen import ConsoleScreen
 
-    screen = ConsoleScreen(quiet=early.quiet or _is_follower())
+    screen = ConsoleScreen(quiet=early.quiet or is_follower())
     try:
         return _train(early, screen)
     finally:
@@ -216,6 +222,7 @@ def _default_config(early: _Early, screen: "ConsoleScreen") -> "tuple[RunConfig,
     from perceptio.runs.config import absolute_data
     from perceptio.runs.data import survey_data
     from perceptio.runs.folder import read_config
+    from perceptio.runs.machine import connect
 
     if early.recipe is not None:
         return find_recipe(early.recipe), None, None
@@ -224,11 +231,15 @@ def _default_config(early: _Early, screen: "ConsoleScreen") -> "tuple[RunConfig,
     if early.full_help and early.data is None:
         return find_recipe("imagenet"), None, None
     source = _typed_source(early.rest)
-    survey = survey_data(
-        absolute_data(early.data, source.format),
-        source,
-        progress=lambda done, total: screen.work("reading files", done, total),
-    )
+    processes = connect(cast("Device", early.device), timeout_minutes=early.timeout_minutes)
+    with processes.connected():
+        survey = processes.first_does(
+            lambda: survey_data(
+                absolute_data(early.data, source.format),
+                source,
+                progress=lambda done, total: screen.work("reading files", done, total),
+            )
+        )
     choice = choose_config(survey, has_gpu=early.device != "cpu" and gpu_is_there(), source=source)
     return choice.config, choice, survey
 
@@ -258,17 +269,12 @@ def _resume(run: Path, rest: list[str]) -> int:
     chosen = parse(ResumeArguments, rest, command="train --resume RUN")
     if chosen.out is not None:
         raise UsageError("--out has no effect with --resume; remove it")
-    screen = ConsoleScreen(quiet=chosen.quiet or _is_follower())
+    screen = ConsoleScreen(quiet=chosen.quiet or is_follower())
     try:
         result = resume_run(run, _options(chosen), epochs=chosen.epochs, screen=screen)
         return _show_result(result, screen, as_json=chosen.json)
     finally:
         screen.close()
-
-
-def _is_follower() -> bool:
-    """Returns whether this is another than the first process that `torchrun` or `accelerate launch` started."""
-    return os.environ.get("RANK", "0") != "0"
 
 
 def _options(place: Place) -> "TrainOptions":
@@ -278,6 +284,7 @@ def _options(place: Place) -> "TrainOptions":
         out=place.out,
         device=place.device,
         workers=place.workers,
+        timeout_minutes=place.timeout_minutes,
         tensorboard=place.tensorboard,
         command=shlex.join(["perceptio", *sys.argv[1:]]),
     )

@@ -48,11 +48,7 @@ class TrainingOrder:
     def __post_init__(self) -> None:
         assert 0 < self.batch_size <= self.num_samples
         parts = self.num_processes * self.num_micro_batches
-        if self.batch_size % parts != 0:
-            raise ValueError(
-                f"--batch-size must be a multiple of processes x micro-batches: got {self.batch_size} and "
-                f"{self.num_processes} x {self.num_micro_batches}. Use {-(-self.batch_size // parts) * parts}."
-            )
+        assert self.batch_size % parts == 0, "training.job.check_batch_size has said so"
 
     @property
     def steps_per_epoch(self) -> int:

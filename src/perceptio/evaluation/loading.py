@@ -10,20 +10,34 @@ KEPT_BYTES = 512 * 2**20
 
 
 class EvaluationBatches:
-    """Iterates over a set in its order. Views without augmentation never change, so a small set is decoded once."""
+    """Iterates over a set in its order. Views without augmentation never change, so a small set is decoded once.
 
-    def __init__(self, samples: EvaluationSamples, *, batch_size: int, num_workers: int) -> None:
+    Args:
+        rank, num_processes: process `rank` gets samples rank, rank + num_processes, .. of the set.
+    """
+
+    def __init__(
+        self,
+        samples: EvaluationSamples,
+        *,
+        batch_size: int,
+        num_workers: int,
+        rank: int = 0,
+        num_processes: int = 1,
+    ) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.rank = rank
+        self.num_processes = num_processes
         self._kept: list[Batch] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         if self._kept is not None:
             yield from self._kept
             return
-        starts = range(0, len(self.samples), self.batch_size)
-        keys = [list(range(start, min(start + self.batch_size, len(self.samples)))) for start in starts]
+        share = range(self.rank, len(self.samples), self.num_processes)
+        keys = [list(share[start : start + self.batch_size]) for start in range(0, len(share), self.batch_size)]
         kept: list[Batch] | None = []
         size = 0
         for item in make_loader(self.samples, keys, num_workers=self.num_workers):

@@ -1,6 +1,6 @@
 """A model's answers for a whole set of samples."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from perceptio.tasks.classification import TargetTable, Task
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Answers for the samples that could be read, in the loader's order.
+    """Answers for the samples that could be read, by index.
 
     Attributes:
         indices: (n,) index of each sample's record.
@@ -40,14 +40,31 @@ def predict_batches(
     views_at_once: int,
     targets: TargetTable | None = None,
 ) -> Predictions:
+    """Returns the answers for all batches; arguments and errors are those of `predict_share` and `join`."""
+    share = predict_share(
+        model, batches, task=task, prepare=prepare, device=device, views_at_once=views_at_once, targets=targets
+    )
+    return join([share])
+
+
+def predict_share(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    task: Task,
+    prepare: Prepare,
+    device: torch.device,
+    views_at_once: int,
+    targets: TargetTable | None = None,
+) -> Predictions:
     """Runs the model in evaluation mode over batches; probabilities and losses are means over a sample's views.
 
     Args:
+        batches: those of this process; there may be none.
         views_at_once: how many views the model is given at once.
         targets: those of the records, by index.
 
     Raises:
-        DataError: when no sample could be read.
         PerceptioError: when the model's output is not finite.
     """
     indices, probabilities, losses = [], [], []
@@ -70,14 +87,38 @@ def predict_batches(
                     losses.append(task.evaluation_loss(logits, targets[part.indices].to(device)).cpu())
     model.train(was_training)
     if not indices:
-        reason = f"; {failures[0].name}: {failures[0].reason}" if failures else ""
-        raise DataError(f"none of the {len(failures)} samples could be read{reason}")
+        return Predictions(
+            indices=np.empty(0, np.int64), probabilities=np.empty((0, 0)), losses=np.empty(0), failures=tuple(failures)
+        )
     views = torch.cat(indices).numpy()
     return Predictions(
         indices=np.array(list(dict.fromkeys(views.tolist()))),
         probabilities=mean_over_views(views, torch.cat(probabilities).double().numpy()),
         losses=mean_over_views(views, torch.cat(losses).double().numpy()) if losses else np.empty(0),
         failures=tuple(failures),
+    )
+
+
+def join(shares: Sequence[Predictions]) -> Predictions:
+    """Returns the answers of all processes as one, each sample once.
+
+    Raises:
+        DataError: when no sample could be read.
+    """
+    failures = tuple(failure for share in shares for failure in share.failures)
+    filled = [share for share in shares if len(share.indices)]
+    if not filled:
+        reason = f"; {failures[0].name}: {failures[0].reason}" if failures else ""
+        raise DataError(f"none of the {len(failures)} samples could be read{reason}")
+    indices = np.concatenate([share.indices for share in filled])
+    order = np.argsort(indices, kind="stable")
+    assert len(np.unique(indices)) == len(indices), "a sample was evaluated by more than one process"
+    losses = np.concatenate([share.losses for share in filled])
+    return Predictions(
+        indices=indices[order],
+        probabilities=np.concatenate([share.probabilities for share in filled])[order],
+        losses=losses[order] if len(losses) else losses,
+        failures=failures,
     )
 
 

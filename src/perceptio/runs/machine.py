@@ -5,16 +5,18 @@ import platform
 import resource
 import subprocess
 import sys
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast_object_list
+from accelerate.state import AcceleratorState, PartialState
 
 from perceptio.errors import UsageError
+from perceptio.training.processes import Processes, open_board
 from perceptio.version import __version__
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -44,13 +46,24 @@ def make_accelerator(device: Device, precision: Literal["auto", "fp32", "bf16"])
     return Accelerator(mixed_precision=mixed, cpu=not on_gpu)
 
 
-def broadcast_path(path: Path | None, accelerator: Accelerator) -> Path:
-    """Returns the first process's path in every process."""
-    box = [path]
-    if accelerator.num_processes > 1:
-        broadcast_object_list(box)
-    assert box[0] is not None
-    return box[0]
+def connect(device: Device, *, timeout_minutes: float) -> Processes:
+    """Returns the processes that `torchrun` or `accelerate launch` started with this one, connected; or this one alone.
+
+    Args:
+        timeout_minutes: how long a process waits for the others before it gives up.
+
+    Raises:
+        UsageError: when a GPU is asked for and there is none, or the time is no time.
+    """
+    if not timeout_minutes > 0:
+        raise UsageError(f"--timeout-minutes must be greater than 0, got {timeout_minutes:g}")
+    on_gpu = choose_device(device).type == "cuda"
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes()
+    timeout = timedelta(minutes=timeout_minutes)
+    if not dist.is_initialized():
+        PartialState(cpu=not on_gpu, timeout=timeout)
+    return Processes(dist.new_group(backend="gloo", timeout=timeout), open_board())
 
 
 def describe_machine(device: torch.device) -> str:

@@ -56,7 +56,6 @@ def measure(
 ) -> Measured:
     """Returns the model's result on a labelled set."""
     records = batches.samples.records
-    targets = TargetTable([record.labels for record in records], classes)
     predictions = predict_batches(
         model,
         batches,
@@ -64,15 +63,23 @@ def measure(
         prepare=config.streams.prepare,
         device=device,
         views_at_once=views_at_once(config),
-        targets=targets,
+        targets=TargetTable([record.labels for record in records], classes),
     )
+    return assess(predictions, records, split=split, task=task, classes=classes)
+
+
+def assess(
+    predictions: Predictions, records: Sequence[Record], *, split: str, task: Task, classes: Sequence[str]
+) -> Measured:
+    """Returns the result that a model's answers for records amount to."""
+    targets = TargetTable([record.labels for record in records], classes)
     confusion = None
     if task.kind == "single_label":
         true = targets[predictions.indices].numpy().argmax(axis=1)
         confusion = metrics.confusion_matrix(predictions.probabilities.argmax(axis=1), true, len(classes))
     return Measured(
         split=split,
-        records=records,
+        records=tuple(records),
         targets=targets,
         predictions=predictions,
         values=score(predictions, targets, task),

@@ -11,7 +11,6 @@ import torch
 from perceptio.data.dataset import View
 from perceptio.data.records import Record
 from perceptio.errors import FileError
-from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.modalities.streams import StreamReader
 from perceptio.models.perceiver import Perceiver
 from perceptio.reporting.confusion import draw_confusion, write_confusion_csv
@@ -31,12 +30,11 @@ from perceptio.reporting.samples import draw_sample_grid
 from perceptio.runs.attend import Attention, attention_of
 from perceptio.runs.data import PreparedData, read_skipped
 from perceptio.runs.folder import RunFolder
-from perceptio.runs.measured import Measured, headline, measure, write_predictions
+from perceptio.runs.measured import Measured, headline, write_predictions
 from perceptio.runs.model_file import read_model
 from perceptio.runs.screen import Screen
 from perceptio.runs.serialisation import to_json
 from perceptio.tasks import metrics
-from perceptio.tasks.classification import Task
 from perceptio.training.metric_log import MetricLog
 
 SHOWN_MISTAKES = 24
@@ -64,41 +62,30 @@ def finish_run(
     *,
     prepared: PreparedData,
     reader: StreamReader,
-    task: Task,
     device: torch.device,
-    test_batches: EvaluationBatches | None,
+    measured: Measured | None,
     screen: Screen,
 ) -> RunResult:
-    """Measures the best weights on the test samples, once, and writes everything that people look at.
+    """Writes everything that people look at.
 
     Args:
-        test_batches: None after an interruption: then the report shows what there is.
+        measured: the best weights on the test samples; None after an interruption, or where no evaluation gave a
+            number: then the report shows what there is.
     """
     history = MetricLog(folder.metrics).rows()
     facts = folder.read_facts()
     best = next((row for row in history if row["step"] == facts.get("best_step")), None)
     best_epoch = None if best is None else best["epoch"]
     test: Mapping[str, float] = {}
-    measured, model = None, None
-    if best is not None and test_batches is not None:
-        model, _ = read_model(folder.weights)
-        model.to(device)
-        measured = measure(
-            model,
-            test_batches,
-            split="test",
-            task=task,
-            classes=prepared.classes,
-            device=device,
-            config=folder.read_config(),
-        )
+    if measured is not None:
         test = measured.values
         folder.update_facts({"test": dict(test)})
         write_predictions(folder.predictions, measured)
     content = _opening_content(folder, prepared, history, best_epoch)
     if history:
         draw_curves(history, best_epoch, folder.plots / "curves.png")
-    if measured is not None and model is not None:
+    if measured is not None:
+        model = read_model(folder.weights)[0].to(device)
         content = _with_result(content, folder, measured, prepared, reader)
         content = replace(content, attention=_draw_attention(folder, model, measured, prepared, reader))
     write_report(content, folder.report)

@@ -1,15 +1,17 @@
 """Training from a config to a run folder with weights, test result and report."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from perceptio.data.split_file import read_split
 from perceptio.errors import DataError, UsageError
+from perceptio.evaluation.predictions import join
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import (
     PreparedData,
@@ -24,12 +26,13 @@ from perceptio.runs.data import (
 from perceptio.runs.folder import RunFolder, create_run_folder, open_run_folder
 from perceptio.runs.interruption import stop_on_signals
 from perceptio.runs.machine import (
-    broadcast_path,
+    connect,
     describe_differences,
     exactness_facts,
     make_accelerator,
     peak_memory_bytes,
 )
+from perceptio.runs.measured import Measured, assess
 from perceptio.runs.model_file import ModelFacts, read_model, write_model
 from perceptio.runs.opening import draw_training_samples, opening_facts, show_opening
 from perceptio.runs.results import RunResult, finish_run
@@ -39,8 +42,9 @@ from perceptio.runs.tensorboard import with_tensorboard
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
 from perceptio.training.checkpoint import Checkpoint, LoopState, read_checkpoint_of, read_newest_checkpoint
 from perceptio.training.fit import fit
-from perceptio.training.job import FitResult, Job, Report
+from perceptio.training.job import FitResult, Job, Report, check_batch_size
 from perceptio.training.metric_log import MetricLog
+from perceptio.training.processes import Processes
 
 
 def train_run(
@@ -61,24 +65,32 @@ def train_run(
         PerceptioError: with the rule, the value and the way out.
     """
     options = options or TrainOptions()
-    accelerator = make_accelerator(options.device, config.training.precision)
-    screen = screen if screen is not None and accelerator.is_main_process else SilentScreen()
+    processes = connect(options.device, timeout_minutes=options.timeout_minutes)
+    with processes.connected():
+        with processes.agreed():
+            check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
+        accelerator = make_accelerator(options.device, config.training.precision)
+        shown = screen if screen is not None and processes.is_first else SilentScreen()
+        prepared = processes.first_does(lambda: _prepare(config, survey, shown))
+        name = Path(config.data).stem if config.data else config.recipe
+        folder = processes.first_does(lambda: create_run_folder(name, options.out))
+        with processes.agreed():
+            bench = build_workbench(config, prepared, accelerator, processes, folder, options)
+            if processes.is_first:
+                folder.write_config(config)
+                write_data_files(folder, prepared)
+                folder.update_facts(opening_facts(bench, options))
+                draw_training_samples(bench, bench.training_samples())
+            show_opening(bench, shown)
+        return _train(bench, options, shown, resume=None)
+
+
+def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> PreparedData:
     if survey is None:
         survey = survey_data(
             config.data, config.source, streams=config.streams, progress=partial(screen.work, "reading files")
         )
-    prepared = prepare_data(admitted(survey, config), config)
-    name = Path(config.data).stem if config.data else config.recipe
-    created = create_run_folder(name, options.out).path if accelerator.is_main_process else None
-    folder = RunFolder(broadcast_path(created, accelerator))
-    bench = build_workbench(config, prepared, accelerator, folder, options)
-    if accelerator.is_main_process:
-        folder.write_config(config)
-        write_data_files(folder, prepared)
-        folder.update_facts(opening_facts(bench, options))
-        draw_training_samples(bench, bench.training_samples())
-    show_opening(bench, screen)
-    return _train(bench, options, screen, resume=None)
+    return prepare_data(admitted(survey, config), config)
 
 
 def resume_run(
@@ -90,18 +102,54 @@ def resume_run(
         PerceptioError: when there is no checkpoint, or the data is not what it was.
     """
     options = options or TrainOptions()
+    processes = connect(options.device, timeout_minutes=options.timeout_minutes)
+    with processes.connected():
+        shown = screen if screen is not None and processes.is_first else SilentScreen()
+        # Only the first process looks into the run folder: other nodes need not see it.
+        before = processes.first_does(lambda: _read_config(path))
+        config = before if epochs is None else replace(before, epochs=epochs)
+        folder = RunFolder(path)
+        with processes.agreed():
+            check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
+        accelerator = make_accelerator(options.device, config.training.precision)
+        checkpoint = _read_checkpoint(folder, processes, shown)
+        if config.epochs != before.epochs:
+            shown.fact("Schedule", f"{config.training.schedule.kind} over {epochs:g} epochs from here on")
+        prepared = processes.first_does(lambda: _prepare_again(folder, config, checkpoint, shown))
+        with processes.agreed():
+            bench = build_workbench(config, prepared, accelerator, processes, folder, options)
+            exact = _how_exact(checkpoint, _exactness(bench))
+            shown.fact("Resume", f"{folder.path} at step {checkpoint.state.step}, {exact}")
+            if processes.is_first:
+                folder.write_config(config)
+                _restore_best(bench, checkpoint)
+                folder.update_facts({"resumed": [*folder.read_facts().get("resumed", []), exact]})
+        return _train(bench, options, shown, resume=checkpoint)
+
+
+def _read_config(path: Path) -> RunConfig:
     folder = open_run_folder(path)
-    config = folder.read_config()
-    accelerator = make_accelerator(options.device, config.training.precision)
-    screen = screen if screen is not None and accelerator.is_main_process else SilentScreen()
     if not folder.split.is_file():
         raise UsageError(f"{folder.split} is missing: without it nobody knows which files were kept for the test")
-    checkpoint = read_newest_checkpoint(folder.checkpoints)
+    return folder.read_config()
+
+
+def _read_checkpoint(folder: RunFolder, processes: Processes, screen: Screen) -> Checkpoint:
+    """Returns the newest whole checkpoint in every process: the first one reads it and gives its tensors to all."""
+    tensors: dict[str, Mapping[str, Tensor]] = {"model": {}, "optimizer": {}}
+
+    def read() -> Checkpoint:
+        found = read_newest_checkpoint(folder.checkpoints)
+        tensors.update(model=found.model, optimizer=found.optimizer)
+        return replace(found, model={}, optimizer={})
+
+    checkpoint = processes.first_does(read)
     for problem in checkpoint.passed_over:
         screen.fact("Warning", f"passed over a damaged checkpoint, {problem}")
-    if epochs is not None and epochs != config.epochs:
-        config = replace(config, epochs=epochs)
-        screen.fact("Schedule", f"{config.training.schedule.kind} over {epochs:g} epochs from here on")
+    return replace(checkpoint, model=processes.share(tensors["model"]), optimizer=processes.share(tensors["optimizer"]))
+
+
+def _prepare_again(folder: RunFolder, config: RunConfig, checkpoint: Checkpoint, screen: Screen) -> PreparedData:
     survey = survey_data(
         config.data,
         config.source,
@@ -115,15 +163,7 @@ def resume_run(
             f"the data in {survey.data} is not what this run began with: {len(survey.usable)} usable samples now. "
             "Put the files back, or start a new run."
         )
-    prepared = PreparedData(survey=survey, splits=read_split(folder.split), leaks=())
-    bench = build_workbench(config, prepared, accelerator, folder, options)
-    exact = _how_exact(checkpoint, _exactness(bench))
-    screen.fact("Resume", f"{folder.path} at step {checkpoint.state.step}, {exact}")
-    if accelerator.is_main_process:
-        folder.write_config(config)
-        _restore_best(bench, checkpoint)
-        folder.update_facts({"resumed": [*folder.read_facts().get("resumed", []), exact]})
-    return _train(bench, options, screen, resume=checkpoint)
+    return PreparedData(survey=survey, splits=read_split(folder.split), leaks=())
 
 
 def _exactness(bench: Workbench) -> dict[str, Any]:
@@ -168,9 +208,10 @@ def _model_facts(bench: Workbench) -> ModelFacts:
 
 
 def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: Checkpoint | None) -> RunResult:
-    log = MetricLog(bench.folder.metrics)
-    if bench.accelerator.is_main_process:
-        log.cut_after(resume.state.step if resume else 0)
+    log, processes = MetricLog(bench.folder.metrics), bench.processes
+    with processes.agreed():
+        if processes.is_first:
+            log.cut_after(resume.state.step if resume else 0)
 
     def keep_best(model: nn.Module, state: LoopState) -> None:
         write_model(bench.folder.weights, model.state_dict(), replace(_model_facts(bench), step=state.step))
@@ -195,18 +236,37 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
         facts=_exactness(bench),
     )
     report: Report = screen.training
-    if options.tensorboard and bench.accelerator.is_main_process:
-        report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
+    with processes.agreed():
+        if options.tensorboard and processes.is_first:
+            report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
     with stop_on_signals() as should_stop:
-        result = fit(job, bench.accelerator, resume=resume, report=report, should_stop=should_stop)
-    is_main = bench.accelerator.is_main_process
+        result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
+    failures = [failure for own in processes.gather(result.failures) for failure in own]
+    measured = _measure_test(bench, result) if result.ended != "interrupted" and result.state.best_step else None
     bench.accelerator.end_training()  # from here on the first process works alone
-    if is_main:
-        return _finish(bench, screen, result)
+    if processes.is_first:
+        return _finish(bench, screen, replace(result, failures=tuple(failures)), measured)
     return RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
 
 
-def _finish(bench: Workbench, screen: Screen, result: FitResult) -> RunResult:
+def _measure_test(bench: Workbench, result: FitResult) -> Measured | None:
+    """Measures the best weights on the test samples, all processes together; None in all but the first."""
+    best: dict[str, Tensor] = {}
+    with bench.processes.agreed():
+        if bench.processes.is_first:
+            best.update(read_model(bench.folder.weights)[0].state_dict())
+    model = bench.new_model()
+    model.load_state_dict(bench.processes.share(best), assign=True)
+    model.to(bench.accelerator.device)
+    shares = bench.predict(model, bench.evaluation_batches("test"), bench.targets("test"))
+    with bench.processes.agreed():
+        if not bench.processes.is_first:
+            return None
+        records = bench.prepared.records("test")
+        return assess(join(shares), records, split="test", task=bench.task, classes=bench.prepared.classes)
+
+
+def _finish(bench: Workbench, screen: Screen, result: FitResult, measured: Measured | None) -> RunResult:
     known = read_skipped(bench.folder.skipped)  # before a restart other files may have failed
     write_skipped(bench.folder.skipped, list(dict.fromkeys([*known, *result.failures])))
     bench.folder.update_facts(
@@ -222,8 +282,7 @@ def _finish(bench: Workbench, screen: Screen, result: FitResult) -> RunResult:
         bench.folder,
         prepared=bench.prepared,
         reader=bench.reader,
-        task=bench.task,
         device=bench.accelerator.device,
-        test_batches=bench.evaluation_batches("test") if result.ended != "interrupted" else None,
+        measured=measured,
         screen=screen,
     )

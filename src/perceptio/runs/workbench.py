@@ -11,7 +11,7 @@ from torch import nn
 from perceptio.data.dataset import EvaluationSamples, TrainingSamples
 from perceptio.data.limits import Limits
 from perceptio.evaluation.loading import EvaluationBatches
-from perceptio.evaluation.predictions import predict_batches, score
+from perceptio.evaluation.predictions import Predictions, join, predict_share, score
 from perceptio.modalities.streams import StreamReader
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from perceptio.randomness import derive
@@ -21,6 +21,7 @@ from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device
 from perceptio.tasks.classification import TargetTable, Task, build_task
 from perceptio.training.job import effective_batch_size
+from perceptio.training.processes import Processes
 
 # What the byte arrays of an evaluation batch may take: the matrix, its normalised copy, keys and values.
 EVALUATION_BYTES = 2 * 2**30
@@ -38,6 +39,8 @@ class TrainOptions:
     """Processes that decode files. Default: one per spare core, none for arrays."""
     tensorboard: bool = False
     """Whether to write TensorBoard events as well."""
+    timeout_minutes: float = 30.0
+    """Several processes: minutes after which one that waits for the others gives up."""
     command: str = ""
     """What was typed, for the record; empty when the run was started from Python."""
 
@@ -52,15 +55,22 @@ class Workbench:
     reader: StreamReader
     model: Perceiver
     accelerator: Accelerator
+    processes: Processes
     folder: RunFolder
     workers: int
     batch_size: int
 
     def evaluation_batches(self, split: str) -> EvaluationBatches:
-        """Returns the batches of a split."""
+        """Returns the batches of a split: this process's share of them."""
         samples = EvaluationSamples(self.prepared.survey.source, self.prepared.records(split), self.reader)
-        size = evaluation_batch_size(self.config, self.accelerator.num_processes)
-        return EvaluationBatches(samples, batch_size=size, num_workers=self.workers)
+        size = evaluation_batch_size(self.config, self.processes.count)
+        return EvaluationBatches(
+            samples,
+            batch_size=size,
+            num_workers=self.workers,
+            rank=self.processes.rank,
+            num_processes=self.processes.count,
+        )
 
     def training_samples(self) -> TrainingSamples:
         """Returns the augmented training samples."""
@@ -69,17 +79,28 @@ class Workbench:
         )
 
     def evaluate(self, model: nn.Module, batches: EvaluationBatches, targets: TargetTable) -> Mapping[str, float]:
-        """Returns loss and metrics of a model on labelled batches."""
-        found = predict_batches(
-            model,
-            batches,
-            task=self.task,
-            prepare=self.config.streams.prepare,
-            device=self.accelerator.device,
-            views_at_once=views_at_once(self.config, self.accelerator.num_processes),
-            targets=targets,
-        )
-        return score(found, targets, self.task)
+        """Returns loss and metrics of a model on labelled batches, those of all processes together."""
+        found = self.predict(model, batches, targets)
+        return self.processes.first_does(lambda: score(join(found), targets, self.task))
+
+    def predict(self, model: nn.Module, batches: EvaluationBatches, targets: TargetTable) -> list[Predictions]:
+        """Returns each process's answers on its share of labelled batches; to the first process alone."""
+        with self.processes.agreed():
+            share = predict_share(
+                model,
+                batches,
+                task=self.task,
+                prepare=self.config.streams.prepare,
+                device=self.accelerator.device,
+                views_at_once=views_at_once(self.config, self.processes.count),
+                targets=targets,
+            )
+        return self.processes.gather_to_first(share)
+
+    def new_model(self) -> Perceiver:
+        """Returns a model of the run's shape whose weights are none yet."""
+        with torch.device("meta"):
+            return build_perceiver(self.config.input_config(), self.config.model, len(self.prepared.classes))
 
     def targets(self, split: str) -> TargetTable:
         """Returns the targets of a split's samples."""
@@ -100,7 +121,12 @@ def evaluation_batch_size(config: RunConfig, num_processes: int = 1) -> int:
 
 
 def build_workbench(
-    config: RunConfig, prepared: PreparedData, accelerator: Accelerator, folder: RunFolder, options: TrainOptions
+    config: RunConfig,
+    prepared: PreparedData,
+    accelerator: Accelerator,
+    processes: Processes,
+    folder: RunFolder,
+    options: TrainOptions,
 ) -> Workbench:
     """Returns the parts of a run; the model has its first weights, drawn from the seed."""
     task = build_task(config.task, multi_label=prepared.survey.source.multi_label)
@@ -112,7 +138,12 @@ def build_workbench(
         reader=StreamReader(config.streams, Limits()),
         model=build_perceiver(config.input_config(), config.model, len(prepared.classes)),
         accelerator=accelerator,
+        processes=processes,
         folder=folder,
         workers=choose_workers(options.workers, prepared.survey.source),
-        batch_size=effective_batch_size(config.batch_size, len(prepared.records("train"))),
+        batch_size=effective_batch_size(
+            config.batch_size,
+            len(prepared.records("train")),
+            parts=processes.count * config.training.num_micro_batches,
+        ),
     )

@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from perceptio.errors import DataError
+from perceptio.training.sharding import part_of, whole
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -140,9 +141,13 @@ def read_checkpoint_of(folder: Path, step: int) -> Checkpoint | None:
         return None
 
 
-def weight_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Returns the model's weights on the CPU, by name."""
-    return {name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()}
+def weight_tensors(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
+    """Returns the model's weights on the CPU, by name.
+
+    Args:
+        keep: False returns nothing. Of a sharded model all processes call this, to give their parts to the first.
+    """
+    return _on_cpu(model.state_dict(), keep=keep)
 
 
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -152,17 +157,26 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: 
         name, _, moment = key.rpartition("/")
         parameter = parameters[name]
         # `step` stays on the CPU, as torch's own optimizers keep it.
-        device = torch.device("cpu") if moment == "step" else parameter.device
-        optimizer.state[parameter][moment] = tensor.to(device)
+        optimizer.state[parameter][moment] = tensor.cpu() if moment == "step" else part_of(tensor, parameter)
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Returns the optimizer's moments under "parameter name/moment"."""
-    return {
-        f"{name}/{moment}": value.detach().contiguous().cpu()
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, *, keep: bool = True) -> dict[str, Tensor]:
+    """Returns the optimizer's moments under "parameter name/moment"; `keep` is that of `weight_tensors`."""
+    moments = {
+        f"{name}/{moment}": value
         for name, parameter in model.named_parameters()
         for moment, value in optimizer.state.get(parameter, {}).items()
     }
+    return _on_cpu(moments, keep=keep)
+
+
+def _on_cpu(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+    kept = {}
+    for name, value in tensors.items():
+        all_of_it = whole(value.detach())  # one at a time: a GPU need not hold them side by side
+        if keep:
+            kept[name] = all_of_it.contiguous().cpu()
+    return kept
 
 
 def write_durably(path: Path, content: bytes) -> None:

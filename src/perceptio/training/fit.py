@@ -1,5 +1,6 @@
 """The training loop: short, over small objects, and told nothing about modalities, files on disk or screens."""
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -14,35 +15,59 @@ from perceptio.training.checkpoint import Checkpoint, LoopState, load_optimizer
 from perceptio.training.feed import Feed
 from perceptio.training.job import EvaluationReport, FitResult, Job, Report, StepReport
 from perceptio.training.optimizers import build_optimizer
+from perceptio.training.processes import Processes
 from perceptio.training.saving import Saver
-from perceptio.training.step import StepResult, TrainStep, mean_over_processes
+from perceptio.training.sharding import copy_whole, shard
+from perceptio.training.step import StepResult, TrainStep
 from perceptio.training.watch import Watch
 
 
 def fit(
-    job: Job, accelerator: Accelerator, *, resume: Checkpoint | None, report: Report, should_stop: Callable[[], bool]
+    job: Job,
+    accelerator: Accelerator,
+    processes: Processes,
+    *,
+    resume: Checkpoint | None,
+    report: Report,
+    should_stop: Callable[[], bool],
 ) -> FitResult:
     """Trains from the start or from a checkpoint to the end, a stop or the end of patience.
+
+    All processes call this; the first one reports and writes.
 
     Raises:
         PerceptioError: when the loss is not a finite number; nothing of that step is saved.
     """
-    optimizer = build_optimizer(job.config.optimizer, job.model, job.learning_rate)
     state = LoopState()
     if resume is not None:
         state = resume.state
         job.model.load_state_dict(dict(resume.model))
     job.model.checkpoint_activations = job.config.checkpoint_activations
-    model, stepper = accelerator.prepare(job.model, optimizer)
+    plain: nn.Module | None = None
+    if job.config.sharding == "full" and processes.count > 1:
+        # Evaluation runs on whole weights: shares of a set differ in length, and gathering must not.
+        plain = accelerator.prepare_model(copy.deepcopy(job.model), evaluation_mode=True)
+        shard(job.model, accelerator.device, processes.count)
+        model = accelerator.prepare_model(job.model, device_placement=False, evaluation_mode=True)
+    else:
+        model = accelerator.prepare_model(job.model)
+    optimizer = build_optimizer(job.config.optimizer, job.model, job.learning_rate)
+    stepper = accelerator.prepare_optimizer(optimizer)
     if resume is not None:
         load_optimizer(job.model, optimizer, resume.optimizer)
     runner = cast(nn.Module, torch.compile(model)) if job.config.compile else model
     feed = Feed(job, accelerator, first_step=state.step)
     train_step = TrainStep(
-        job=job, accelerator=accelerator, runner=runner, optimizer=optimizer, stepper=stepper, feed=feed
+        job=job,
+        accelerator=accelerator,
+        processes=processes,
+        runner=runner,
+        optimizer=optimizer,
+        stepper=stepper,
+        feed=feed,
     )
-    saver = Saver(job, optimizer, report) if accelerator.is_main_process else None
-    return _Loop(job, accelerator, train_step, saver, state, report).run(should_stop)
+    saver = Saver(job, optimizer, processes, report)
+    return _Loop(job, processes, train_step, plain, saver, state, report).run(should_stop)
 
 
 class _Loop:
@@ -51,15 +76,17 @@ class _Loop:
     def __init__(
         self,
         job: Job,
-        accelerator: Accelerator,
+        processes: Processes,
         train_step: TrainStep,
-        saver: Saver | None,
+        plain: nn.Module | None,
+        saver: Saver,
         state: LoopState,
         report: Report,
     ) -> None:
         self.job = job
-        self.accelerator = accelerator
+        self.processes = processes
         self.train_step = train_step
+        self.plain = plain
         self.saver = saver
         self.state = state
         self.report = report
@@ -98,16 +125,16 @@ class _Loop:
             if evaluated:
                 self._evaluate(result, seconds_left)
             # One process may have got the signal alone; all must leave at the same step.
-            stop = mean_over_processes(float(should_stop()), self.accelerator) > 0
+            stop = self.processes.any(should_stop())
             if evaluated or stop:
-                self._save()
+                self.saver.save(self.state)
             if stop and not is_last:
                 ended = "interrupted"
                 break
         if ended == "finished" and self.state.best_step is None:
             # Shortened on resume to fewer steps than there were to the first evaluation.
             self._evaluate(None, 0.0)
-            self._save()
+            self.saver.save(self.state)
         return FitResult(state=self.state, ended=ended, failures=tuple(self.train_step.feed.failures))
 
     def _count(self, result: StepResult, seconds: float) -> None:
@@ -122,8 +149,8 @@ class _Loop:
     def _evaluate(self, last: StepResult | None, seconds_left: float) -> None:
         job, state = self.job, self.state
         measured = self.watch.row(state.step)
-        # The model itself, not the compiled one: its weights bear the names under which they are kept.
-        found = job.evaluate(job.model)
+        model = self._whole_model()
+        found = job.evaluate(model)
         self.train_step.runner.train()
         key = (found[job.task.main_metric], -found["loss"])
         is_best = not any(math.isnan(part) for part in key) and (state.best_key is None or key > state.best_key)
@@ -140,10 +167,11 @@ class _Loop:
         if is_best:
             state = replace(state, best_step=state.step, best_key=key)
         self.state = replace(state, window_loss_sum=0.0, window_steps=0)
-        if self.accelerator.is_main_process:
-            job.log.append(row)
-            if is_best:
-                job.keep_best(job.model, self.state)
+        with self.processes.agreed():
+            if self.processes.is_first:
+                job.log.append(row)
+                if is_best:
+                    job.keep_best(model, self.state)
         self.report(
             EvaluationReport(
                 row=row,
@@ -155,9 +183,12 @@ class _Loop:
         )
         self.watch.restart(state.step)
 
-    def _save(self) -> None:
-        if self.saver is not None:
-            self.saver.save(self.state)
+    def _whole_model(self) -> nn.Module:
+        """Returns the model itself, not the compiled one: its weights bear the names under which they are kept."""
+        if self.plain is None:
+            return self.job.model
+        copy_whole(self.job.model, self.plain)
+        return self.plain
 
     def _out_of_patience(self) -> bool:
         patience, best = self.job.config.patience_epochs, self.state.best_step

@@ -10,7 +10,7 @@ from torch import nn
 from perceptio.data.batches import Prepare
 from perceptio.data.dataset import TrainingSamples
 from perceptio.data.records import Skipped
-from perceptio.errors import DataError
+from perceptio.errors import DataError, UsageError
 from perceptio.models.perceiver import Perceiver
 from perceptio.tasks.classification import TargetTable, Task
 from perceptio.training.checkpoint import LoopState
@@ -108,8 +108,25 @@ Event = StepReport | EvaluationReport | SaveFailure
 Report = Callable[[Event], None]
 
 
-def effective_batch_size(batch_size: int, num_samples: int) -> int:
-    """Returns the batch size, lowered to the number of samples when there are fewer."""
+def check_batch_size(batch_size: int, num_processes: int, num_micro_batches: int) -> None:
+    """Raises UsageError when a batch cannot be split evenly over processes and micro-batches."""
+    parts = num_processes * num_micro_batches
+    if batch_size % parts:
+        lower, higher = batch_size // parts * parts, -(-batch_size // parts) * parts
+        raise UsageError(
+            f"--batch-size must be a multiple of processes x micro-batches: got {batch_size} and {num_processes} x "
+            f"{num_micro_batches}. Nearest: {f'{lower} or ' if lower else ''}{higher}."
+        )
+
+
+def effective_batch_size(batch_size: int, num_samples: int, parts: int = 1) -> int:
+    """Returns the batch size, lowered where there are fewer samples, to a multiple of `parts`.
+
+    Args:
+        parts: processes x micro-batches.
+    """
     if num_samples < 1:
         raise DataError("no training sample is left: the split leaves the training part empty")
-    return min(batch_size, num_samples)
+    if num_samples < parts:
+        raise DataError(f"every process and micro-batch needs a sample: {parts} of them, {num_samples} for training")
+    return batch_size if batch_size <= num_samples else num_samples // parts * parts

@@ -1,20 +1,26 @@
 """When a checkpoint cannot be written: a warning, and the end when it goes on."""
 
+from collections.abc import Mapping
+
 import torch
+from torch import Tensor
 
 from perceptio.errors import PerceptioError
 from perceptio.training.checkpoint import LoopState, optimizer_tensors, weight_tensors, write_checkpoint
 from perceptio.training.job import Job, Report, SaveFailure
+from perceptio.training.processes import Processes
+from perceptio.training.sharding import is_sharded
 
 MOST_FAILED_SAVES = 3
 
 
 class Saver:
-    """Writes checkpoints; only the first of several processes has one that does."""
+    """Writes checkpoints. All processes call it: sharded weights are gathered, and the first process writes."""
 
-    def __init__(self, job: Job, optimizer: torch.optim.Optimizer, report: Report) -> None:
+    def __init__(self, job: Job, optimizer: torch.optim.Optimizer, processes: Processes, report: Report) -> None:
         self.job = job
         self.optimizer = optimizer
+        self.processes = processes
         self.report = report
         self.failed_in_a_row = 0
 
@@ -24,15 +30,19 @@ class Saver:
         Raises:
             PerceptioError: when it refuses again and again.
         """
+        job, first = self.job, self.processes.is_first
+        weights, moments = {}, {}
+        if first or is_sharded(job.model):
+            weights = weight_tensors(job.model, keep=first)
+            moments = optimizer_tensors(job.model, self.optimizer, keep=first)
+        with self.processes.agreed():
+            if first:
+                self._write(weights, moments, state)
+
+    def _write(self, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor], state: LoopState) -> None:
         job = self.job
         try:
-            write_checkpoint(
-                job.checkpoints,
-                weight_tensors(job.model),
-                optimizer_tensors(job.model, self.optimizer),
-                state,
-                facts=job.facts,
-            )
+            write_checkpoint(job.checkpoints, weights, moments, state, facts=job.facts)
             self.failed_in_a_row = 0
         except OSError as error:
             self.failed_in_a_row += 1

@@ -1,8 +1,9 @@
 """One optimizer step: micro-batches forward and backward, clipping, the update."""
 
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +15,9 @@ from perceptio.errors import PerceptioError
 from perceptio.randomness import derive, generator
 from perceptio.training.feed import Feed
 from perceptio.training.job import Job
+from perceptio.training.processes import Processes
 from perceptio.training.schedule import learning_rate_factor
+from perceptio.training.sharding import is_sharded, reduce_gradients, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class TrainStep:
 
     job: Job
     accelerator: Accelerator
+    processes: Processes
     runner: nn.Module
     optimizer: torch.optim.Optimizer
     stepper: torch.optim.Optimizer
@@ -53,15 +57,15 @@ class TrainStep:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, names = self._accumulate(step)
-        loss = mean_over_processes(loss, accelerator)
+        own_loss, names = self._accumulate(step)
+        loss = self.processes.mean(own_loss)
         if not math.isfinite(loss):
-            raise PerceptioError(_not_finite(step, job, names))
+            self._stop(step, names if not math.isfinite(own_loss) else [])
         norm = accelerator.clip_grad_norm_(self.runner.parameters(), job.config.optimizer.clip_norm or math.inf)
-        gradient_norm = float(norm) if norm is not None else 0.0
+        gradient_norm = float(whole(norm)) if norm is not None else 0.0
         # A finite loss can have a gradient that is not: stepping would spoil the weights, and the next checkpoint.
         if not math.isfinite(gradient_norm):
-            raise PerceptioError(_not_finite(step, job, names))
+            self._stop(step, names)
         self.stepper.step()
         self.stepper.zero_grad()
         return StepResult(loss=loss, gradient_norm=gradient_norm)
@@ -72,17 +76,30 @@ class TrainStep:
         total, names = 0.0, []
         num_micro = job.config.num_micro_batches
         for micro in range(num_micro):
-            batch = self.feed.next_batch()
+            with self.processes.agreed():
+                batch = self.feed.next_batch()
             names += [job.samples.records[index].name for index in batch.indices.tolist()]
             # Dropout is a function of the step, so no generator state needs saving.
             torch.manual_seed(derive(job.seed, "step", step, micro, accelerator.process_index))
-            # Gradients of all processes are summed once, with the last micro-batch.
-            quiet = accelerator.no_sync(self.runner) if micro + 1 < num_micro else nullcontext()
-            with quiet:
+            with self._reducing(micro + 1 == num_micro):
                 loss = self._loss(batch, step, micro) / num_micro
                 accelerator.backward(loss)
             total += loss.item()
         return total, names
+
+    def _reducing(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients of all processes are summed once, with the last micro-batch."""
+        if is_sharded(self.job.model):
+            reduce_gradients(self.job.model, last)
+            return nullcontext()
+        quiet: AbstractContextManager[None] = nullcontext() if last else self.accelerator.no_sync(self.runner)
+        return quiet
+
+    def _stop(self, step: int, names: list[str]) -> NoReturn:
+        """Ends all processes with the files of those in which a number was none."""
+        spoilt = [name for own in self.processes.gather(names) for name in own]
+        with self.processes.agreed():
+            raise PerceptioError(_not_finite(step, self.job, spoilt))
 
     def _loss(self, batch: Batch, step: int, micro: int) -> Tensor:
         job, device = self.job, self.accelerator.device
@@ -93,13 +110,6 @@ class TrainStep:
             ((name, values),) = inputs.items()
             inputs[name], targets = mix(values, targets, job.config.mixing, random)
         return job.task.loss(self.runner(inputs, extents, present), targets)
-
-
-def mean_over_processes(value: float, accelerator: Accelerator) -> float:
-    """Returns the mean of each process's value, in every process."""
-    if accelerator.num_processes == 1:
-        return value
-    return float(accelerator.reduce(torch.tensor(value, device=accelerator.device), reduction="mean"))
 
 
 def _not_finite(step: int, job: Job, names: list[str]) -> str:

@@ -1,4 +1,3 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,10 +64,3 @@ def test_seed_and_epoch_change_the_order():
     orders = [tuple(epoch_order(seed, epoch, 101)) for seed in range(5) for epoch in range(5)]
     assert len(set(orders)) == 25
     assert tuple(epoch_order(0, 0, 101)) == orders[0]
-
-
-def test_a_batch_that_does_not_divide_is_refused_with_the_next_that_does():
-    with pytest.raises(ValueError, match=r"multiple of processes x micro-batches: got 32 and 3 x 2. Use 36."):
-        TrainingOrder(
-            seed=0, num_samples=100, batch_size=32, num_micro_batches=2, first_step=0, num_steps=1, num_processes=3
-        )
