@@ -10,11 +10,11 @@ from accelerate import Accelerator
 
 from perceptio.data.mixing import MixingConfig
 from perceptio.data.order import TrainingOrder
-from perceptio.errors import DataError, PerceptioError
+from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.training import fit as fit_module
 from perceptio.training.checkpoint import read_newest_checkpoint, write_checkpoint
 from perceptio.training.config import TrainingConfig
-from perceptio.training.job import Job, SaveFailure, effective_batch_size
+from perceptio.training.job import Job, SaveFailure, check_batch_size, effective_batch_size
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.schedule import ScheduleConfig, learning_rate_factor
 from perceptio.training.step import TrainStep
@@ -365,11 +365,27 @@ def test_a_batch_is_never_larger_than_the_set():
         effective_batch_size(32, 0)
 
 
+def test_a_batch_that_is_lowered_can_still_be_split_evenly():
+    assert effective_batch_size(32, 31, parts=6) == 30
+    assert effective_batch_size(32, 32, parts=8) == 32
+    with pytest.raises(DataError, match=r"every process and micro-batch needs a sample: 6 of them, 5 for training"):
+        effective_batch_size(32, 5, parts=6)
+
+
+def test_a_batch_that_cannot_be_split_evenly_is_refused_with_the_nearest_that_can():
+    check_batch_size(32, num_processes=4, num_micro_batches=2)
+    with pytest.raises(UsageError, match=r"multiple of processes x micro-batches: got 32 and 3 x 2. Nearest: 30 or 36"):
+        check_batch_size(32, num_processes=3, num_micro_batches=2)
+    with pytest.raises(UsageError, match=r"got 2 and 3 x 1. Nearest: 3\."):
+        check_batch_size(2, num_processes=3, num_micro_batches=1)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"num_micro_batches": 0}, r"num_micro_batches must be at least 1, got 0"),
         ({"evaluate_every_epochs": 0.0}, r"evaluate_every_epochs must be greater than 0, got 0.0"),
+        ({"sharding": "full", "compile": True}, r"training.sharding='full' does not go with training.compile"),
         ({"patience_epochs": 0.0}, r"patience_epochs must be greater than 0 or None, got 0.0"),
     ],
 )
