@@ -4,13 +4,13 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from perceptio.data.failures import as_file_error
 from perceptio.data.image_sniffing import read_head
+from perceptio.data.items import File, open_file
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.names import printable
 from perceptio.errors import FileError
@@ -36,29 +36,29 @@ class ArrayHeader:
     axis_names: tuple[str, ...] = ()
 
 
-def read_array_header(path: Path, limits: Limits) -> ArrayHeader:
+def read_array_header(file: File, limits: Limits) -> ArrayHeader:
     """Returns shape, dtype and axis names of the array in a file.
 
     Raises:
         FileError: the file is no array, holds several, objects or complex numbers, or is larger than `MAX_ARRAY_BYTES`.
         OSError: the disk or the network failed.
     """
-    check_file(path, None, limits)
-    with _array_errors(), path.open("rb") as file:
-        if read_head(path).startswith(_NPY):
-            return _checked(_npy_header(file))
-        with zipfile.ZipFile(file) as archive, archive.open(_member(archive)) as member:
+    check_file(file, None, limits)
+    with _array_errors(), open_file(file) as stream:
+        if read_head(file).startswith(_NPY):
+            return _checked(_npy_header(stream))
+        with zipfile.ZipFile(stream) as archive, archive.open(_member(archive)) as member:
             return _checked(_npy_header(member), _axis_names(archive))
 
 
-def read_array(path: Path, limits: Limits) -> np.ndarray:
+def read_array(file: File, limits: Limits) -> np.ndarray:
     """Returns the array of a file as float32; raises as `read_array_header`, and for NaN and infinite values."""
-    read_array_header(path, limits)
-    with _array_errors(), path.open("rb") as file:
-        if read_head(path).startswith(_NPY):
-            found = np.lib.format.read_array(file, allow_pickle=False)
+    read_array_header(file, limits)
+    with _array_errors(), open_file(file) as stream:
+        if read_head(file).startswith(_NPY):
+            found = np.lib.format.read_array(stream, allow_pickle=False)
         else:
-            with zipfile.ZipFile(file) as archive, archive.open(_member(archive)) as member:
+            with zipfile.ZipFile(stream) as archive, archive.open(_member(archive)) as member:
                 found = np.lib.format.read_array(member, allow_pickle=False)
     values: np.ndarray = found.astype(np.float32)
     if not np.isfinite(values).all():

@@ -8,7 +8,6 @@ A file whose end is cut off is used as far as it goes, as players do. One that i
 as the format lets us know: bytes that change in a WAV are other samples, and nothing tells.
 """
 
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, runtime_checkable
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from perceptio.data.audio_samples import MAX_CHANNELS, as_float, mixed, window_at_rate
 from perceptio.data.audio_track import PADDING_SECONDS, Track
+from perceptio.data.items import File
 from perceptio.data.limits import Limits
 from perceptio.data.media import media_errors
 from perceptio.errors import AbsentError, FileError
@@ -39,7 +39,7 @@ class Sound(Protocol):
         """Lets go of the file."""
 
 
-def probe_audio(path: Path, limits: Limits) -> dict[str, float]:
+def probe_audio(file: File, limits: Limits) -> dict[str, float]:
     """Returns seconds, sample_rate_hz and num_channels of a file's sound without decoding it.
 
     The header is believed if the last packet agrees with it; otherwise packets are counted.
@@ -50,9 +50,9 @@ def probe_audio(path: Path, limits: Limits) -> dict[str, float]:
         MissingExtraError: PyAV is not installed.
         OSError: the disk or the network failed, which says nothing about the file.
     """
-    track = Track(path, limits)
+    track = Track(file, limits)
     try:
-        with media_errors(path):
+        with media_errors(file):
             seconds = track.find_end()
     finally:
         track.close()
@@ -78,12 +78,12 @@ class AudioFile:
         AbsentError, FileError, MissingExtraError, OSError: as `probe_audio`.
     """
 
-    def __init__(self, path: Path, num_channels: Literal[1, 2], limits: Limits) -> None:
-        self._track = Track(path, limits)
+    def __init__(self, file: File, num_channels: Literal[1, 2], limits: Limits) -> None:
+        self._track = Track(file, limits)
         self._channels = num_channels
         self._whole: np.ndarray | None = None
         try:
-            with media_errors(path):
+            with media_errors(file):
                 self._length = self._find_length()
             if self._length < 1:
                 raise AbsentError("its sound is empty (0 samples)")
@@ -108,7 +108,7 @@ class AudioFile:
             FileError: the sound turns out to be damaged.
             OSError: the disk or the network failed.
         """
-        with media_errors(self._track.path):
+        with media_errors(self._track.file):
             return window_at_rate(self._window, self.sample_rate_hz, start_seconds, num_samples, sample_rate_hz)
 
     def scan(self) -> None:
@@ -119,7 +119,7 @@ class AudioFile:
         """
         if self._whole is not None:
             return  # decoded when it was opened
-        with media_errors(self._track.path):
+        with media_errors(self._track.file):
             self._track.reopen()
             if sum(len(piece) for _, piece in self._track.pieces(0, self._channels)) == 0:
                 raise FileError("damaged: nothing of its sound can be decoded")

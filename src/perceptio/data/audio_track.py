@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from perceptio.data.audio_samples import MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, as_float, mixed
+from perceptio.data.items import File
 from perceptio.data.limits import Limits
-from perceptio.data.media import load_av, media_errors, open_media
+from perceptio.data.media import Media, load_av, media_errors, open_media
 from perceptio.errors import AbsentError, FileError
 
 MAX_SECONDS = 31 * 24 * 3600
@@ -35,8 +35,8 @@ _ATTACHED_PICTURE = 1024  # AV_DISPOSITION_ATTACHED_PIC: a cover, not moving pic
 class Track:
     """The audio stream of an open file and its clock. Indices count samples at the file's rate from time 0."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
-        self.path = path
+    def __init__(self, file: File, limits: Limits) -> None:
+        self.file = file
         self._limits = limits
         self._errors: type[Exception] = load_av().error.FFmpegError
         self.reopen()
@@ -44,9 +44,10 @@ class Track:
     def reopen(self) -> None:
         """Goes back to the very beginning, with a new decoder."""
         self.close()
-        self._container: Any = open_media(self.path, self._limits)
+        self._media = open_media(self.file, self._limits)
+        self._container: Any = self._media.container
         try:
-            with media_errors(self.path):
+            with media_errors(self.file):
                 self._choose()
         except BaseException:
             self.close()
@@ -55,9 +56,9 @@ class Track:
 
     def close(self) -> None:
         """Lets go of the file."""
-        container = getattr(self, "_container", None)
-        if container is not None:
-            container.close()
+        media: Media | None = getattr(self, "_media", None)
+        if media is not None:
+            media.close()
 
     def _choose(self) -> None:
         streams = self._container.streams

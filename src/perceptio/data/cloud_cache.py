@@ -4,17 +4,16 @@ An entry depends on the file as it was (place, size, time of the last change) an
 may be deleted at any time. Whatever goes wrong with it costs time and nothing else.
 """
 
-import contextlib
 import hashlib
 import io
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from perceptio.data.items import File, version_of
 from perceptio.data.point_rows import read_npy
+from perceptio.data.user_cache import keep, user_cache
 from perceptio.errors import FileError
 
 FORMAT_VERSION = 1
@@ -31,27 +30,20 @@ class CloudCache:
     @classmethod
     def of_user(cls) -> "CloudCache | None":
         """Returns the user's cache, `perceptio/clouds` below XDG_CACHE_HOME or ~/.cache; None: there is no home."""
-        given = os.environ.get("XDG_CACHE_HOME", "")
-        try:
-            # A relative path is to be ignored, says the XDG specification.
-            base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
-        except RuntimeError:
-            return None
-        return cls(base / "perceptio" / "clouds")
+        folder = user_cache("clouds")
+        return None if folder is None else cls(folder)
 
-    def key(self, path: Path, settings: str) -> str | None:
+    def key(self, file: File, settings: str) -> str | None:
         """Returns the name of the entry of a file and of how points are drawn from it; None if the file is not there.
 
         Args:
             settings: everything that the points depend on besides the file.
         """
         try:
-            resolved = path.resolve()
-            status = resolved.stat()
+            version = version_of(file)
         except (OSError, RuntimeError):
             return None
-        parts = (str(FORMAT_VERSION), os.fspath(resolved), str(status.st_size), str(status.st_mtime_ns), settings)
-        text = "\0".join(parts).encode("utf-8", "surrogateescape")
+        text = "\0".join((str(FORMAT_VERSION), version, settings)).encode("utf-8", "surrogateescape")
         return hashlib.blake2b(text, digest_size=20).hexdigest()
 
     def read(self, key: str, max_points: int, channels: int) -> np.ndarray | None:
@@ -71,18 +63,7 @@ class CloudCache:
         """Keeps points, float32 (n, channels). Others see all of an entry or none; a full folder is let be."""
         stream = io.BytesIO()
         np.save(stream, points, allow_pickle=False)
-        unfinished: Path | None = None
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(prefix=".unfinished-", dir=self.folder)
-            unfinished = Path(name)
-            with os.fdopen(number, "wb") as file:
-                file.write(stream.getbuffer())
-            unfinished.replace(self._path(key))
-        except OSError:
-            if unfinished is not None:
-                with contextlib.suppress(OSError):
-                    unfinished.unlink(missing_ok=True)
+        keep(self._path(key), stream.getbuffer())
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.npy"

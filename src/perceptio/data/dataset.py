@@ -7,8 +7,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from torch.utils.data import Dataset
 
+from perceptio.data.items import Item
 from perceptio.data.order import SampleKey
-from perceptio.data.records import Item, Record, Skipped, Source
+from perceptio.data.records import Record, Skipped, Source
 from perceptio.errors import FileError
 from perceptio.randomness import generator
 

@@ -4,11 +4,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from perceptio.data.failures import patiently
+from perceptio.data.items import File, open_file, size_of
 from perceptio.data.names import bytewise, printable
 from perceptio.data.records import Record, Source
 
@@ -28,13 +28,13 @@ def find_duplicates(source: Source, records: Iterable[Record]) -> tuple[tuple[st
     Raises:
         FileNotFoundError, DataError: a file is gone since it was probed, or the disk fails.
     """
-    by_size: dict[object, list[tuple[str, tuple[Path, ...]]]] = defaultdict(list)
+    by_size: dict[object, list[tuple[str, tuple[File, ...]]]] = defaultdict(list)
     groups: dict[tuple[object, bytes], list[str]] = defaultdict(list)
     for record in records:
         items = source.load(record)
-        files = tuple(item for item in items.values() if isinstance(item, Path))
+        files = tuple(item for item in items.values() if not isinstance(item, np.ndarray))
         if files:
-            by_size[tuple((part, file.stat().st_size) for part, file in zip(items, files, strict=True))].append(
+            by_size[tuple((part, size_of(file)) for part, file in zip(items, files, strict=True))].append(
                 (record.name, files)
             )
             continue
@@ -64,6 +64,6 @@ def _hash_array(array: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=_DIGEST_BYTES).digest()
 
 
-def _hash_file(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).digest()
+def _hash_file(file: File) -> bytes:
+    with open_file(file) as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)).digest()

@@ -25,6 +25,12 @@ _DEVICE_ERRNOS = frozenset(
         errno.ENOMEM,
         errno.EAGAIN,
         errno.EINTR,
+        errno.EPIPE,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
     }
 )
 _REASONS = {
@@ -36,6 +42,10 @@ _REASONS = {
     errno.EISDIR: "not a regular file but a folder",
     errno.ENOTDIR: "no such file",
 }
+
+
+class NetworkError(OSError):
+    """A server or the way to it failed again and again: whoever raises this has waited long enough."""
 
 
 def as_file_error(error: OSError) -> FileError:
@@ -65,10 +75,11 @@ def patiently(work: Callable[[], _T], name: str, *, tries: int = 3, wait_seconds
             return work()
         except OSError as error:
             # FileError is no OSError: only what `as_file_error` hands on arrives here.
-            if attempt == tries - 1:
+            if attempt == tries - 1 or isinstance(error, NetworkError):
                 reason = error.strerror or type(error).__name__
+                times = "" if isinstance(error, NetworkError) else f" {tries} times"
                 raise DataError(
-                    f"{name}: the disk or network failed {tries} times ({reason}). That is not the file's fault, so "
+                    f"{name}: the disk or network failed{times} ({reason}). That is not the file's fault, so "
                     "nothing was skipped; start again once it works"
                 ) from error
             time.sleep(wait_seconds * 2**attempt)

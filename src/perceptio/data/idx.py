@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from perceptio.data.idx_format import count_images, find_idx, read_array
+from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 from perceptio.data.names import Split, check_classes
-from perceptio.data.records import MAIN, Item, Record, sort_records
+from perceptio.data.records import MAIN, Record, sort_records
 from perceptio.errors import DataError
 
 FASHION_CLASSES = (

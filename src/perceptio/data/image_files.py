@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from perceptio.data.failures import as_file_error
 from perceptio.data.image_modes import to_channels
 from perceptio.data.image_sniffing import declared_format, read_head, why_not_an_image
+from perceptio.data.items import File, Item, open_file
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.names import printable
 from perceptio.data.pillow import FORMATS, pillow_image, quiet_pillow
@@ -23,7 +23,7 @@ _SIDEWAYS = frozenset({5, 6, 7, 8})
 _SHOWN = 120
 
 
-def decode_image(item: Path | np.ndarray, channels: Literal[1, 3], limits: Limits) -> "PIL.Image.Image":
+def decode_image(item: Item, channels: Literal[1, 3], limits: Limits) -> "PIL.Image.Image":
     """Decodes a picture to 8 bits a channel, mode "L" (1 channel) or "RGB" (3 channels).
 
     The EXIF orientation is applied, the first frame of an animation or of several pages is taken, transparent parts
@@ -47,22 +47,22 @@ def decode_image(item: Path | np.ndarray, channels: Literal[1, 3], limits: Limit
         return _turned(to_channels(image, channels), _orientation(image))
 
 
-def probe_image(path: Path, limits: Limits) -> tuple[int, int]:
+def probe_image(file: File, limits: Limits) -> tuple[int, int]:
     """Returns (height, width) in pixels, upright, from the header alone: quick, and it proves little about the rest.
 
     Raises:
         FileError, MissingExtraError, OSError: as `decode_image`.
     """
-    with _opened(path, limits) as image:
+    with _opened(file, limits) as image:
         width, height = image.size
         return (width, height) if _declared_orientation(image) in _SIDEWAYS else (height, width)
 
 
 @contextmanager
-def _opened(path: Path, limits: Limits) -> Iterator["PIL.Image.Image"]:
+def _opened(file: File, limits: Limits) -> Iterator["PIL.Image.Image"]:
     """Opens an image whose file and declared size have been checked, and turns every failure into a FileError."""
     module = pillow_image()
-    num_bytes = check_file(path, None, limits)
+    num_bytes = check_file(file, None, limits)
     if num_bytes > limits.max_image_file_bytes:
         raise FileError(
             f"image file of {num_bytes:,} bytes; the limit is {limits.max_image_file_bytes:,} "
@@ -70,7 +70,7 @@ def _opened(path: Path, limits: Limits) -> Iterator["PIL.Image.Image"]:
         )
     with quiet_pillow():
         try:
-            with module.open(path, formats=FORMATS) as image:
+            with open_file(file) as stream, module.open(stream, formats=FORMATS) as image:
                 _check_size(image, limits)
                 yield image
         except FileError:
@@ -82,7 +82,7 @@ def _opened(path: Path, limits: Limits) -> Iterator["PIL.Image.Image"]:
             # lists eight). Only what the system says about the disk is not the file's fault.
             if isinstance(error, OSError) and error.errno is not None:
                 raise as_file_error(error) from error
-            raise FileError(_reason(error, path, num_bytes)) from error
+            raise FileError(_reason(error, file, num_bytes)) from error
 
 
 def _check_size(image: "PIL.Image.Image", limits: Limits) -> None:
@@ -101,9 +101,9 @@ def _check_size(image: "PIL.Image.Image", limits: Limits) -> None:
         )
 
 
-def _reason(error: Exception, path: Path, num_bytes: int) -> str:
+def _reason(error: Exception, file: File, num_bytes: int) -> str:
     """Returns why Pillow gave up, in one line without the path."""
-    head = read_head(path)
+    head = read_head(file)
     name = declared_format(head)
     if name is None:
         return why_not_an_image(head)

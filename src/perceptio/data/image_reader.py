@@ -1,7 +1,6 @@
 """From an image file to the array that a model sees, for training and for evaluation."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ from perceptio.data.augment import RandAugment
 from perceptio.data.crops import Box, centre_crop, fitted_size, inception_crop
 from perceptio.data.image_config import ImageConfig
 from perceptio.data.image_files import decode_image
+from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ImageReader:
     config: ImageConfig
     limits: Limits
 
-    def decode(self, item: Path | np.ndarray) -> "PIL.Image.Image":
+    def decode(self, item: Item) -> "PIL.Image.Image":
         """Returns the whole picture in mode "L" or "RGB"; raises as `image_files.decode_image`."""
         return decode_image(item, self.config.channels, self.limits)
 

@@ -1,7 +1,6 @@
 """Says in one line why a file is no image that can be read, by looking at its first bytes."""
 
-from pathlib import Path
-
+from perceptio.data.items import File, open_file
 from perceptio.data.names import printable
 
 _NUM_BYTES = 64
@@ -72,7 +71,7 @@ def why_not_an_image(head: bytes) -> str:
     return f"not an image: it begins with the bytes {head[:8].hex(' ')}"
 
 
-def read_head(path: Path) -> bytes:
+def read_head(file: File) -> bytes:
     """Returns the first 64 bytes of a file."""
-    with path.open("rb") as file:
-        return file.read(_NUM_BYTES)
+    with open_file(file) as stream:
+        return stream.read(_NUM_BYTES)

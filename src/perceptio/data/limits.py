@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perceptio.data.failures import as_file_error
+from perceptio.data.items import File, Member
 from perceptio.errors import FileError, UsageError
 
 _KINDS = (
@@ -42,6 +43,18 @@ class Limits:
     max_classes: int = 100_000
     max_name_characters: int = 256
     """A class name, in characters."""
+    max_shards: int = 100_000
+    """Shards of one set."""
+    max_shard_index_bytes: int = 2**30
+    """The index of a set of shards, in bytes."""
+    max_shard_members: int = 1_000_000
+    """Members of one tar shard, links and folders among them."""
+    max_member_bytes: int = 2**30
+    """A member of a shard, in bytes."""
+    max_member_name_bytes: int = 1024
+    """The name of a member, in bytes."""
+    max_shard_header_bytes: int = 2**20
+    """An extended header (PAX or GNU) of a shard, in bytes."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -49,10 +62,11 @@ class Limits:
                 raise UsageError(f"{field.name} must be at least 1: got {getattr(self, field.name)}")
 
 
-def check_file(path: Path, root: Path | None, limits: Limits) -> int:
-    """Checks, without opening it, that a path is a regular file of a bearable size, and returns the size in bytes.
+def check_file(file: File, root: Path | None, limits: Limits) -> int:
+    """Checks, without opening it, that a file is a regular one of a bearable size, and returns the size in bytes.
 
-    Symbolic links are followed first; where they lead is what is checked.
+    Symbolic links are followed first; where they lead is what is checked. A member of a shard is a regular file: only
+    those stand in an index.
 
     Args:
         root: the folder that the file must lie in once links are resolved. None means any place is fine.
@@ -62,6 +76,20 @@ def check_file(path: Path, root: Path | None, limits: Limits) -> int:
             too large.
         OSError: the disk or the network failed, which says nothing about the file (see `failures`).
     """
+    size = file.size if isinstance(file, Member) else _regular_size(file, root)
+    if size == 0:
+        raise FileError("empty file (0 bytes)")
+    if size > limits.max_file_bytes:
+        raise FileError(f"has {size:,} bytes; the limit is {limits.max_file_bytes:,} (limit max_file_bytes)")
+    if isinstance(file, Member) and size > limits.max_member_bytes:
+        raise FileError(
+            f"has {size:,} bytes; the limit of a shard's members is {limits.max_member_bytes:,} "
+            "(limit max_member_bytes)"
+        )
+    return size
+
+
+def _regular_size(path: Path, root: Path | None) -> int:
     try:
         status = path.lstat()
         is_link = stat.S_ISLNK(status.st_mode)
@@ -79,8 +107,4 @@ def check_file(path: Path, root: Path | None, limits: Limits) -> int:
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for test, name in _KINDS if test(status.st_mode)), "something else")
         raise FileError(f"not a regular file but {kind}")
-    if status.st_size == 0:
-        raise FileError("empty file (0 bytes)")
-    if status.st_size > limits.max_file_bytes:
-        raise FileError(f"has {status.st_size:,} bytes; the limit is {limits.max_file_bytes:,} (limit max_file_bytes)")
     return status.st_size

@@ -1,13 +1,16 @@
 """Opens sound and video files with PyAV, which carries FFmpeg, and refuses all others in one line."""
 
 import errno
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from perceptio.data.failures import as_file_error
 from perceptio.data.image_sniffing import read_head
+from perceptio.data.items import File, open_file
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.names import printable, suffix_of
 from perceptio.errors import FileError, MissingExtraError
@@ -41,22 +44,22 @@ def load_av() -> Any:
 
 
 @contextmanager
-def media_errors(path: Path) -> Iterator[None]:
+def media_errors(file: File) -> Iterator[None]:
     """Turns whatever PyAV raises about a file into a `FileError` of one line; errors of the disk pass through."""
     av = load_av()
     try:
         yield
     except av.error.FFmpegError as error:
         if isinstance(error, OSError) and error.errno is not None and 0 < error.errno < 200:
-            check_disk(error, path)
-        raise FileError(_reason(error, path)) from error
+            check_disk(error, file)
+        raise FileError(_reason(error, file)) from error
     except (ValueError, RuntimeError, MemoryError, UnicodeDecodeError, EOFError) as error:
         if isinstance(error, FileError):
             raise
-        raise FileError(_reason(error, path)) from error
+        raise FileError(_reason(error, file)) from error
 
 
-def check_disk(error: OSError, path: Path) -> None:
+def check_disk(error: OSError, file: File) -> None:
     """Finds out whether the disk failed: FFmpeg reports an input/output error for damaged Matroska files as well.
 
     Raises:
@@ -65,13 +68,30 @@ def check_disk(error: OSError, path: Path) -> None:
     """
     if error.errno != errno.EIO:
         raise as_file_error(OSError(error.errno, error.strerror)) from error
-    with path.open("rb") as file:
-        while file.read(_READ_BYTES):
+    with open_file(file) as stream:
+        while stream.read(_READ_BYTES):
             pass
 
 
-def open_media(path: Path, limits: Limits) -> "av.container.InputContainer":
-    """Opens a file that holds sound, video or both. Close it: PyAV keeps files open otherwise.
+@dataclass(frozen=True)
+class Media:
+    """An open file. Close it: PyAV keeps files open otherwise."""
+
+    container: "av.container.InputContainer"
+    stream: io.BufferedIOBase | None
+    """What the container reads from, where FFmpeg does not open the file itself."""
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self.container.close()
+        if self.stream is not None:
+            self.stream.close()
+
+
+def open_media(file: File, limits: Limits) -> Media:
+    """Opens a file that holds sound, video or both.
+
+    FFmpeg opens a path itself, and no other. A member of a shard it reads through Python, and opens nothing.
 
     Raises:
         FileError: the file is none, damaged, or larger than the limits allow.
@@ -79,27 +99,52 @@ def open_media(path: Path, limits: Limits) -> "av.container.InputContainer":
         OSError: the disk or the network failed.
     """
     module = load_av()
-    check_file(path, None, limits)
-    with media_errors(path):
-        container: av.container.InputContainer = module.open(
+    check_file(file, None, limits)
+    options = {"format_whitelist": _FORMATS, **_probing(file)}
+    with media_errors(file):
+        if isinstance(file, Path):
             # As a URL of the protocol "file": a name such as "concat:a|b" is then only a name.
-            f"file:{path.absolute()}",
-            options={"protocol_whitelist": "file", "format_whitelist": _FORMATS, **_probing(path)},
-            metadata_errors="replace",
-        )
-    return container
+            place, options["protocol_whitelist"] = f"file:{file.absolute()}", "file"
+            return Media(module.open(place, options=options, metadata_errors="replace"), None)
+        stream = open_file(file)
+        try:
+            options["protocol_whitelist"] = "none"
+            opened = module.open(
+                _Named(stream, f"member{PurePosixPath(file.name).suffix}"),
+                options=options,
+                metadata_errors="replace",
+                io_open=_refuse,
+            )
+        except BaseException:
+            stream.close()
+            raise
+        return Media(opened, stream)
 
 
-def _probing(path: Path) -> dict[str, str]:
+class _Named:
+    """A stream under the name by whose suffix FFmpeg chooses between formats, as it does with a path."""
+
+    def __init__(self, stream: io.BufferedIOBase, name: str) -> None:
+        self.name = name
+        self.read = stream.read
+        self.seek = stream.seek
+        self.tell = stream.tell
+
+
+def _refuse(url: str, flags: int, options: object) -> NoReturn:
+    raise PermissionError("a member of a shard may not open other files")
+
+
+def _probing(file: File) -> dict[str, str]:
     """Returns how far FFmpeg looks ahead: little in a WAV, where it would search for DTS, longer than reading takes.
 
     DTS that hides in a WAV is then read as noise.
     """
-    return {"max_probe_packets": "2"} if suffix_of(path.name) in (".wav", ".wave") else {}
+    return {"max_probe_packets": "2"} if suffix_of(file.name) in (".wav", ".wave") else {}
 
 
-def _reason(error: Exception, path: Path) -> str:
-    head = read_head(path)
+def _reason(error: Exception, file: File) -> str:
+    head = read_head(file)
     if head.lstrip()[:1] in (b"<", b"{", b"#") or (head and all(9 <= byte < 127 for byte in head)):
         return f"no sound or video file: it begins with '{printable(head[:16].decode('latin-1'))}'"
     if type(error).__name__ == "InvalidDataError":

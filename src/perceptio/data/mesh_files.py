@@ -8,12 +8,12 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from perceptio.data.failures import as_file_error
+from perceptio.data.items import File, Item, open_file
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.mesh import Mesh, check_counts, checked_mesh, fan_triangles
 from perceptio.data.mesh_headers import Counts, gltf_counts, obj_counts, stl_counts
@@ -31,7 +31,7 @@ _SHOWN = 120
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_mesh(item: Path | np.ndarray, limits: Limits) -> Mesh:
+def read_mesh(item: Item, limits: Limits) -> Mesh:
     """Reads a file by its suffix, or an array (points, 3 to 9) as `point_rows.mesh_of_rows` does.
 
     Several shapes in one file become one mesh, each where the file puts it. Polygons are cut into fans of triangles,
@@ -51,18 +51,18 @@ def read_mesh(item: Path | np.ndarray, limits: Limits) -> Mesh:
         return read(content)
 
 
-def probe_mesh(path: Path, limits: Limits) -> Counts:
+def probe_mesh(file: File, limits: Limits) -> Counts:
     """Returns the numbers of vertices and faces, for most kinds without reading the file whole.
 
     Raises:
         FileError, OSError: as `read_mesh`.
     """
-    suffix = _suffix(path)
+    suffix = _suffix(file)
     counts = _COUNTERS.get(suffix)
     if counts is not None:
-        content = _content(path, limits, _HEADER_BYTES if suffix in _HEADED else None)
+        content = _content(file, limits, _HEADER_BYTES if suffix in _HEADED else None)
         return counts(content)
-    mesh = read_mesh(path, limits)
+    mesh = read_mesh(file, limits)
     return len(mesh.vertices), 0 if mesh.faces is None else len(mesh.faces)
 
 
@@ -83,8 +83,8 @@ def load_trimesh() -> Any:
     return trimesh
 
 
-def _suffix(path: Path) -> str:
-    suffix = suffix_of(path.name)
+def _suffix(file: File) -> str:
+    suffix = suffix_of(file.name)
     if suffix not in _READERS:
         raise FileError(
             f"no mesh or point cloud of a known kind: {printable(suffix) or 'no suffix'}.{nearest(suffix, _READERS)}"
@@ -92,13 +92,13 @@ def _suffix(path: Path) -> str:
     return suffix
 
 
-def _content(path: Path, limits: Limits, num_bytes: int | None = None) -> bytes:
-    size = check_file(path, None, limits)
+def _content(file: File, limits: Limits, num_bytes: int | None = None) -> bytes:
+    size = check_file(file, None, limits)
     if size > MAX_FILE_BYTES:
         raise FileError(f"has {size:,} bytes; the limit of meshes is {MAX_FILE_BYTES:,} (limit MAX_FILE_BYTES)")
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES if num_bytes is None else num_bytes)
+        with open_file(file) as stream:
+            content = stream.read(MAX_FILE_BYTES if num_bytes is None else num_bytes)
     except OSError as error:
         raise as_file_error(error) from error
     return content.removeprefix(_BYTE_ORDER_MARK)

@@ -4,13 +4,15 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
+import numpy as np
+
 from perceptio.data.failures import patiently
+from perceptio.data.items import Item
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.names import check_record_name, printable
-from perceptio.data.records import Item, Record, Skipped, Source, error_of_part
+from perceptio.data.records import Record, Skipped, Source, error_of_part
 from perceptio.errors import FileError
 
 _Facts = TypeVar("_Facts")
@@ -52,7 +54,7 @@ class _Probe(Generic[_Facts]):
 
     def _look(self, items: Mapping[str, Item]) -> _Facts:
         for part, item in items.items():
-            assert isinstance(item, Path), "a source with a root holds files"
+            assert not isinstance(item, np.ndarray), "a source with a root holds files"
             try:
                 check_file(item, self.source.root, self.limits)
             except FileError as error:

@@ -3,15 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from perceptio.data.items import Item
 from perceptio.data.names import bytewise, printable
 from perceptio.errors import FileError
-
-Item: TypeAlias = Path | np.ndarray
-"""A sample, or one part of it, as its source gives it: a file, or an array where samples are no files."""
 
 MAIN = ""
 """Name of the only part of a sample that has one part."""
@@ -98,7 +96,7 @@ class FileSource:
 
 def error_of_part(error: FileError, part: str, item: Item) -> FileError:
     """Returns an error about one part of a sample, which says so where the sample has several."""
-    if part == MAIN or not isinstance(item, Path):
+    if part == MAIN or isinstance(item, np.ndarray):
         return error
     return type(error)(f"{part} ({printable(item.name)}): {error}")
 

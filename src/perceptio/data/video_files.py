@@ -16,12 +16,12 @@ A file whose end is missing, and packets that are damaged, are no reason to refu
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from perceptio.data.crops import Box
+from perceptio.data.items import File
 from perceptio.data.limits import Limits
 from perceptio.data.media import media_errors
 from perceptio.data.video_frames import Picturing, check_frame_size
@@ -58,12 +58,12 @@ class Video:
         has_sound: whether the file holds sound as well.
     """
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, file: File, limits: Limits) -> None:
         """Opens the file and decodes its first frame; raises as `open_video`."""
-        self._path = path
-        self._reader = FrameReader(path, limits)
+        self._file = file
+        self._reader = FrameReader(file, limits)
         try:
-            with media_errors(path):
+            with media_errors(file):
                 self._picturing = self._begin(limits)
                 self.seconds = self._find_seconds(limits)
         except BaseException:
@@ -91,7 +91,7 @@ class Video:
         declared = self._reader.declared_seconds
         if declared is not None:
             return declared
-        reader = FrameReader(self._path, limits)
+        reader = FrameReader(self._file, limits)
         try:
             return reader.seconds_by_packets()
         finally:
@@ -136,7 +136,7 @@ class Video:
         if self._kept_view != (size, box):
             self._kept, self._kept_view = [], (size, box)
         used: dict[float, _Shown] = {}
-        with media_errors(self._path):
+        with media_errors(self._file):
             for time in sorted(set(times)):
                 used[time] = self._known(used, time) or self._decoded(time, size, box)
         self._kept = list(dict.fromkeys(used.values()))
@@ -190,7 +190,7 @@ class Video:
             self._on_foot = max(self._on_foot, moment - landed)
 
 
-def open_video(path: Path, limits: Limits) -> Video:
+def open_video(file: File, limits: Limits) -> Video:
     """Opens a video file and decodes its first frame.
 
     Raises:
@@ -199,16 +199,16 @@ def open_video(path: Path, limits: Limits) -> Video:
         MissingExtraError: PyAV is not installed.
         OSError: the disk or the network failed, which says nothing about the file.
     """
-    return Video(path, limits)
+    return Video(file, limits)
 
 
-def probe_video(path: Path, limits: Limits) -> dict[str, float]:
+def probe_video(file: File, limits: Limits) -> dict[str, float]:
     """Returns seconds, height and width (upright, square pixels), frames_per_second and has_sound (1 or 0).
 
     From the header and the first frame, which alone tells the rotation. Only a file whose header does not say how long
     it lasts, such as a live recording, is read to its end, without decoding it. Raises as `open_video`.
     """
-    with open_video(path, limits) as video:
+    with open_video(file, limits) as video:
         height, width = video.size
         return {
             "seconds": video.seconds,
@@ -219,14 +219,14 @@ def probe_video(path: Path, limits: Limits) -> dict[str, float]:
         }
 
 
-def check_video(path: Path, limits: Limits) -> None:
+def check_video(file: File, limits: Limits) -> None:
     """Decodes a file frame by frame, the first 100,000 of them, and raises as `open_video` if it cannot be used.
 
     A file can be used if a frame of it can be decoded and no more than half of its packets are damaged.
     """
-    reader = FrameReader(path, limits)
+    reader = FrameReader(file, limits)
     try:
-        with media_errors(path):
+        with media_errors(file):
             count = 0
             while count < MAX_CHECKED_FRAMES and (timed := reader.read()) is not None:
                 check_frame_size(timed.frame.width, timed.frame.height, limits)

@@ -4,9 +4,9 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from perceptio.data.items import File
 from perceptio.data.limits import Limits
 from perceptio.data.media import check_disk, load_av, media_errors, open_media
 from perceptio.data.video_frames import check_frame_size
@@ -39,24 +39,25 @@ class TimedFrame(NamedTuple):
 class FrameReader:
     """One open video file. Frames come in the order in which they are shown. Close it."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, file: File, limits: Limits) -> None:
         """Opens the file; raises as `video_files.open_video`."""
-        self._path = path
+        self._file = file
         self._limits = limits
         self.num_packets = 0
         self.num_bad_packets = 0
         self._open()
 
     def _open(self) -> None:
-        self._container = open_media(self._path, self._limits)
+        self._media = open_media(self._file, self._limits)
+        self._container = self._media.container
         try:
-            with media_errors(self._path):
+            with media_errors(self._file):
                 self._stream = _video_stream(self._container)
                 _prepare(self._stream, self._limits)
                 self._time_base = self._stream.time_base or Fraction(1, 1000)
                 self._begin(from_start=True)
         except BaseException:
-            self._container.close()
+            self._media.close()
             raise
 
     def _begin(self, *, from_start: bool) -> None:
@@ -66,7 +67,7 @@ class FrameReader:
 
     def close(self) -> None:
         """Lets go of the file."""
-        self._container.close()
+        self._media.close()
 
     def restart(self) -> None:
         """Goes back to the first frame. By opening the file anew: some formats (MPEG-TS) seek past their beginning."""
@@ -125,7 +126,7 @@ class FrameReader:
         except (error.InvalidDataError, error.EOFError):
             return  # the file is cut off or damaged from here on
         except OSError as failure:
-            check_disk(failure, self._path)
+            check_disk(failure, self._file)
             return  # the same
 
     def _decoded(self, packet: Any) -> list[Any]:

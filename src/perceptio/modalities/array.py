@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
@@ -11,8 +10,8 @@ import numpy as np
 import torch
 
 from perceptio.data.array_files import MAX_ARRAY_AXES, read_array, read_array_header
+from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
-from perceptio.data.records import Item
 from perceptio.errors import FileError, UsageError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.modalities.contract import Candidate, Facts, Modality
@@ -107,11 +106,11 @@ class ArrayModality(Modality):
         """Returns axes and channels."""
         return " x ".join(map(str, (*self.axes, self.channels)))
 
-    def probe(self, path: Path, limits: Limits) -> Facts:
+    def probe(self, file: File, limits: Limits) -> Facts:
         """Returns the length of each axis, and mean and deviation of each channel over some of the values."""
-        header = read_array_header(path, limits)
+        header = read_array_header(file, limits)
         self._check_names(header.axis_names)
-        values = self._channels_last(read_array(path, limits))
+        values = self._channels_last(read_array(file, limits))
         places = values.reshape(-1, values.shape[-1])
         some = places[:: max(1, len(places) // _SAMPLED_VALUES)].astype(np.float64)
         facts = {f"axis_{number}": float(length) for number, length in enumerate(values.shape[:-1])}
@@ -121,9 +120,9 @@ class ArrayModality(Modality):
             facts[f"square_{channel}"] = float((some[:, channel] ** 2).mean())
         return facts
 
-    def check(self, path: Path, limits: Limits) -> None:
+    def check(self, file: File, limits: Limits) -> None:
         """Reads the array."""
-        read_array(path, limits)
+        read_array(file, limits)
 
     def admit(self, facts: Facts) -> None:
         """Raises FileError when the array has other axes or channels than the modality."""
@@ -132,11 +131,11 @@ class ArrayModality(Modality):
 
     def open(self, item: Item, limits: Limits) -> _Array:
         """Reads an array; raises FileError when its axes or channels are others than the modality's."""
-        if isinstance(item, Path):
+        if isinstance(item, np.ndarray):
+            values = self._channels_last(item.astype(np.float32))
+        else:
             self._check_names(read_array_header(item, limits).axis_names)
             values = self._channels_last(read_array(item, limits))
-        else:
-            values = self._channels_last(item.astype(np.float32))
         self._check_shape(values.shape)
         return _Array(self, _whole_patches(values, self.encoding.patch or (1,) * len(self.axes)))
 

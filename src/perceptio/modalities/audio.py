@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from pathlib import Path
 from statistics import median
 from typing import ClassVar, Literal
 
@@ -12,9 +11,9 @@ import numpy as np
 
 from perceptio.data.audio_files import AudioFile, Sound, SoundArray, probe_audio
 from perceptio.data.audio_samples import MAX_SAMPLE_RATE_HZ
+from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
 from perceptio.data.log_mel import LogMel, MelScale
-from perceptio.data.records import Item
 from perceptio.data.spec_augment import SpecAugment
 from perceptio.errors import UsageError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
@@ -151,20 +150,20 @@ class AudioModality(Modality):
             size = f"{self.num_frames} frames x {self.mel_bins} mel bins"
         return f"{size} ({self.clip_seconds:g} s at {self.sample_rate_hz / 1000:g} kHz)"
 
-    def probe(self, path: Path, limits: Limits) -> Facts:
+    def probe(self, file: File, limits: Limits) -> Facts:
         """Returns seconds, sample_rate_hz and num_channels; raises AbsentError for a file without sound."""
-        return probe_audio(path, limits)
+        return probe_audio(file, limits)
 
-    def check(self, path: Path, limits: Limits) -> None:
+    def check(self, file: File, limits: Limits) -> None:
         """Decodes all of it, piece by piece."""
-        with AudioFile(path, self.num_channels, limits) as file:
-            file.scan()
+        with AudioFile(file, self.num_channels, limits) as sound:
+            sound.scan()
 
     def open(self, item: Item, limits: Limits) -> "AudioClips":
         """Opens a file, or samples (n,) or (n, channels) that are taken to be at the modality's rate."""
-        if isinstance(item, Path):
-            return AudioClips(self, AudioFile(item, self.num_channels, limits))
-        return AudioClips(self, SoundArray(item, self.sample_rate_hz, self.num_channels))
+        if isinstance(item, np.ndarray):
+            return AudioClips(self, SoundArray(item, self.sample_rate_hz, self.num_channels))
+        return AudioClips(self, AudioFile(item, self.num_channels, limits))
 
     def prepare(self, values: Tensor) -> Tensor:
         """Returns samples as they are, or log-mel values less `mean`, over `std`."""

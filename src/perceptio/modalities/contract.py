@@ -7,13 +7,12 @@ new class, named in `registry`; nothing else changes.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
-from perceptio.data.records import Item
 from perceptio.inputs.contract import StreamInputConfig
 from perceptio.shapes import Tensor
 
@@ -109,7 +108,7 @@ class Modality(ABC):
         """Returns the size of a view for people, such as "224 x 224 x 3"."""
 
     @abstractmethod
-    def probe(self, path: Path, limits: Limits) -> Facts:
+    def probe(self, file: File, limits: Limits) -> Facts:
         """Returns what the header of a file says: quick, and it proves little about the rest.
 
         Raises:
@@ -124,7 +123,7 @@ class Modality(ABC):
         return None
 
     @abstractmethod
-    def check(self, path: Path, limits: Limits) -> None:
+    def check(self, file: File, limits: Limits) -> None:
         """Decodes a whole file to find out whether it is sound, with any settings; raises as `probe`."""
 
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,8 +11,8 @@ from perceptio.data.batches import standardise
 from perceptio.data.image_config import ImageConfig
 from perceptio.data.image_files import decode_image, probe_image
 from perceptio.data.image_reader import ImageReader
+from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
-from perceptio.data.records import Item
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.modalities.contract import Candidate, Facts, Modality
 from perceptio.shapes import Tensor
@@ -78,14 +77,14 @@ class ImageModality(ImageConfig, Modality):
         """Returns height, width and channels."""
         return " x ".join(map(str, (*self.size, self.channels)))
 
-    def probe(self, path: Path, limits: Limits) -> Facts:
+    def probe(self, file: File, limits: Limits) -> Facts:
         """Returns height and width in pixels, upright."""
-        height, width = probe_image(path, limits)
+        height, width = probe_image(file, limits)
         return {"height": height, "width": width}
 
-    def check(self, path: Path, limits: Limits) -> None:
+    def check(self, file: File, limits: Limits) -> None:
         """Decodes the picture."""
-        decode_image(path, self.channels, limits)
+        decode_image(file, self.channels, limits)
 
     def open(self, item: Item, limits: Limits) -> _Picture:
         """Decodes a picture to "L" or "RGB"."""

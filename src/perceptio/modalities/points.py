@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import ClassVar
 
@@ -11,11 +10,11 @@ import numpy as np
 
 from perceptio.data.cloud_cache import CloudCache
 from perceptio.data.cloud_picture import draw_cloud, paint
+from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.mesh import MAX_VERTICES, Mesh
 from perceptio.data.mesh_files import probe_mesh, read_mesh
 from perceptio.data.point_augment import PointAugment, Rotation
-from perceptio.data.records import Item
 from perceptio.data.surface import Samples, normalise_cloud, sample_surface
 from perceptio.errors import FileError, UsageError
 from perceptio.inputs.points import PointInputConfig
@@ -136,16 +135,16 @@ class PointsModality(Modality):
         """Returns points and channels."""
         return f"{self.num_points} points x {self.channels}"
 
-    def probe(self, path: Path, limits: Limits) -> Facts:
+    def probe(self, file: File, limits: Limits) -> Facts:
         """Returns the numbers of vertices and faces; no faces: a point cloud.
 
         If the settings ask for normals or colours, the whole file is read and `has_normals` and `has_colours` are 0 or
         1 as well.
         """
         if not self.normals and not self.colours:
-            num_vertices, num_faces = probe_mesh(path, limits)
+            num_vertices, num_faces = probe_mesh(file, limits)
             return {"num_vertices": num_vertices, "num_faces": num_faces}
-        return _facts_of(read_mesh(path, limits))
+        return _facts_of(read_mesh(file, limits))
 
     def admit(self, facts: Facts) -> None:
         """Raises FileError when the settings ask for normals or colours that the file is known not to have."""
@@ -154,14 +153,14 @@ class PointsModality(Modality):
         if self.normals and not facts.get("has_normals", True):
             raise FileError("has neither faces nor normals; set normals to false, or give every point its normal")
 
-    def check(self, path: Path, limits: Limits) -> None:
+    def check(self, file: File, limits: Limits) -> None:
         """Reads the whole file."""
-        read_mesh(path, limits)
+        read_mesh(file, limits)
 
     def open(self, item: Item, limits: Limits) -> _Cloud:
         """Draws points from a file or an array, or takes those of the cache."""
-        cache = CloudCache.of_user() if self.cache and isinstance(item, Path) else None
-        if cache is None or not isinstance(item, Path):
+        cache = CloudCache.of_user() if self.cache else None
+        if cache is None or isinstance(item, np.ndarray):
             return _Cloud(self, self._draw(item, limits))
         check_file(item, None, limits)
         key = cache.key(item, f"{self.num_points * self.pool} {self.normals} {self.colours} {self.sampling_seed}")

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from perceptio.data.dataset import View
+from perceptio.data.items import Item
 from perceptio.data.limits import Limits
-from perceptio.data.records import Item, error_of_part
+from perceptio.data.records import error_of_part
 from perceptio.errors import AbsentError, FileError, UsageError
 from perceptio.inputs.streams import Absent, StreamsInputConfig
 from perceptio.modalities.contract import Content, Facts, Modality
@@ -158,7 +158,7 @@ class StreamReader:
         found: dict[str, Facts] = {}
         absence: AbsentError | None = None
         for name, modality, item in self._present(items):
-            assert isinstance(item, Path), "arrays have no header"
+            assert not isinstance(item, np.ndarray), "arrays have no header"
             try:
                 found[name] = modality.probe(item, self.limits)
                 if full:

@@ -3,8 +3,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+import numpy as np
+
+from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 from perceptio.data.names import bytewise, suffix_of
 from perceptio.data.records import MAIN, FileSource, Record, Source, sort_records
@@ -151,8 +154,8 @@ def _mostly_hold(source: FileSource, modality: Modality, limits: Limits) -> bool
     return 2 * sum(_holds(source.load(record)[MAIN], modality, limits) for record in chosen) >= len(chosen)
 
 
-def _holds(item: object, modality: Modality, limits: Limits) -> bool:
-    assert isinstance(item, Path), "a file source gives paths"
+def _holds(item: Item, modality: Modality, limits: Limits) -> bool:
+    assert not isinstance(item, np.ndarray), "a file source gives files"
     try:
         modality.probe(item, limits)
     except (FileError, OSError):

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from statistics import median
 from typing import ClassVar, Literal, NamedTuple
 
@@ -21,8 +20,8 @@ from perceptio.data.clip_augment import (
 )
 from perceptio.data.crops import Box, centre_crop
 from perceptio.data.image_config import check_normalisation
+from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
-from perceptio.data.records import Item
 from perceptio.data.video_files import MAX_CLIP_PIXELS, Video, check_video, open_video, probe_video
 from perceptio.errors import FileError, UsageError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
@@ -147,13 +146,13 @@ class VideoModality(Modality):
         sides = " x ".join(map(str, (*self.size, self.channels)))
         return f"{self.num_frames} frames of {sides} at {self.frames_per_second:g} a second"
 
-    def probe(self, path: Path, limits: Limits) -> Facts:
+    def probe(self, file: File, limits: Limits) -> Facts:
         """Returns seconds, height, width (upright, square pixels), frames_per_second and has_sound (1 or 0)."""
-        return probe_video(path, limits)
+        return probe_video(file, limits)
 
-    def check(self, path: Path, limits: Limits) -> None:
+    def check(self, file: File, limits: Limits) -> None:
         """Decodes the video frame by frame, of very long ones the first 100,000 frames."""
-        check_video(path, limits)
+        check_video(file, limits)
 
     def open(self, item: Item, limits: Limits) -> Content:
         """Opens a file, or takes an array of bytes (frames, height, width, 1 or 3)."""

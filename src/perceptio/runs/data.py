@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from perceptio.data.duplicates import find_duplicates, leaks
+from perceptio.data.items import size_of
 from perceptio.data.limits import Limits
 from perceptio.data.names import Split, printable
 from perceptio.data.probe import probe
@@ -66,7 +69,7 @@ class Survey:
 
     def _size_of(self, record: Record) -> str:
         items = self.source.load(record).values() if self.source.root is not None else ()
-        return "+".join(str(item.stat().st_size) for item in items if isinstance(item, Path)) or "0"
+        return "+".join(str(size_of(item)) for item in items if not isinstance(item, np.ndarray)) or "0"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ import torch
 
 from perceptio.data.batches import collate
 from perceptio.data.dataset import Sample, View
+from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 from perceptio.data.names import is_ignored, is_not_a_sample
-from perceptio.data.records import MAIN, Item
+from perceptio.data.records import MAIN
 from perceptio.errors import FileError
 from perceptio.evaluation.predictions import predict_batches
 from perceptio.modalities.streams import StreamReader, Streams

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from perceptio.data.limits import Limits
+from support.shards import through_shard
 
 MakeTree = Callable[..., Path]
 
@@ -63,3 +64,15 @@ def save(tmp_path: Path):
         return path
 
     return save
+
+
+@pytest.fixture(params=["disk", "shard"])
+def either_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
+    """Runs a test twice: with files on disk, and with the same files as members of shards.
+
+    The test's module names in `READERS` what it reads files with.
+    """
+    if request.param == "shard":
+        folder = tmp_path_factory.mktemp("shards")
+        for name in request.module.READERS:
+            monkeypatch.setattr(request.module, name, through_shard(getattr(request.module, name), folder))

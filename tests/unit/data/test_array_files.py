@@ -10,6 +10,9 @@ from perceptio.data.array_files import read_array, read_array_header
 from perceptio.data.limits import Limits
 from perceptio.errors import FileError
 
+READERS = ("read_array", "read_array_header")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 LIMITS = Limits()
 
 

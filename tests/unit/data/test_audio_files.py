@@ -15,6 +15,9 @@ from perceptio.data.audio_track import Track
 from perceptio.data.limits import Limits
 from support.sounds import FLOAT, decoded, encode, tones, wav_bytes
 
+READERS = ("AudioFile", "probe_audio")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 RATE = 22_050
 LONG = 17  # seconds: longer than what is decoded as a whole
 

@@ -12,6 +12,9 @@ from perceptio.data.limits import Limits
 from perceptio.errors import AbsentError, FileError
 from support.sounds import FLOAT, encode, tones, wav_bytes
 
+READERS = ("AudioFile", "probe_audio")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 RATE = 22_050
 LONG = 17
 

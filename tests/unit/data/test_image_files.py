@@ -8,6 +8,9 @@ from perceptio.data.image_files import decode_image, probe_image
 from perceptio.data.limits import Limits
 from perceptio.errors import FileError
 
+READERS = ("decode_image", "probe_image")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 LOSSLESS = ("PNG", "GIF", "BMP", "TIFF", "PPM", "WEBP")
 
 

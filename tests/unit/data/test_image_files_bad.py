@@ -17,6 +17,9 @@ from perceptio.data.image_files import decode_image, probe_image
 from perceptio.data.limits import Limits
 from perceptio.errors import FileError
 
+READERS = ("decode_image", "probe_image")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 
 def encoded(image: Image.Image, format: str) -> bytes:
     buffer = io.BytesIO()

@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
+from perceptio.data import media
 from perceptio.data.limits import Limits
 from perceptio.data.media import check_disk, media_errors, open_media
 from perceptio.errors import FileError, MissingExtraError
+
+READERS = ("open_media",)
+pytestmark = pytest.mark.usefixtures("either_place")
 
 
 def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +46,11 @@ def test_what_is_no_recording_is_refused_and_no_playlist_is_followed(
     path.write_bytes(content)
     with pytest.raises(FileError, match=f"^{reason}$"):
         open_media(path, Limits())
+
+
+def test_a_member_of_a_shard_opens_nothing_else() -> None:
+    with pytest.raises(PermissionError, match=r"^a member of a shard may not open other files$"):
+        media._refuse("file:/etc/passwd", 1, {})
 
 
 def test_a_name_that_looks_like_an_address_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,9 @@ from perceptio.data.mesh import Mesh, fan_triangles, parse_numbers
 from perceptio.data.mesh_files import probe_mesh, read_mesh
 from perceptio.errors import FileError, MissingExtraError
 
+READERS = ("probe_mesh", "read_mesh")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 # Seven vertices, five faces, no symmetry; every number has an exact float32.
 VERTICES = np.array(
     [[0, 0, 0], [2, 0, 0.5], [0, 3, 0], [0.25, 0, 5], [7, 1, 1], [-1, -2, 4], [3, -3, 0.125]], dtype=np.float64

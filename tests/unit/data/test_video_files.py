@@ -27,6 +27,9 @@ from support.videos import (
     write_numbered,
 )
 
+READERS = ("check_video", "open_video", "probe_video")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 
 @pytest.fixture(scope="module")
 def numbered(tmp_path_factory):

@@ -14,6 +14,9 @@ from perceptio.data.video_files import check_video, open_video, probe_video
 from perceptio.errors import AbsentError, FileError
 from support.videos import KINDS, middles, numbered_frame, numbers_of, quarters, write_frames, write_numbered
 
+READERS = ("check_video", "open_video", "probe_video")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 
 def test_damaged_packets_are_passed_over(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "a.avi", 100, "mjpeg", layout="yuvj420p")

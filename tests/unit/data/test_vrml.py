@@ -13,6 +13,9 @@ from perceptio.data.mesh_files import probe_mesh, read_mesh
 from perceptio.data.vrml import read_vrml
 from perceptio.errors import FileError
 
+READERS = ("probe_mesh", "read_mesh")
+pytestmark = pytest.mark.usefixtures("either_place")
+
 V2 = "#VRML V2.0 utf8\n"
 V1 = "#VRML V1.0 ascii\n"
 TRIANGLE = np.array([[0.0, 0, 0], [2, 0, 0], [0, 3, 5]])
