@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from perceptio.version import __version__
 
 if TYPE_CHECKING:
-    from perceptio.api import Run, load, recipe, train
+    from perceptio.api import Run, choose, info, list_recipes, load, recipe, train
     from perceptio.inputs.grid import GridEncoding, GridInput, GridInputConfig
     from perceptio.inputs.points import PointInput, PointInputConfig
     from perceptio.inputs.streams import StreamsInput, StreamsInputConfig
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "train": "perceptio.api",
     "recipe": "perceptio.api",
+    "choose": "perceptio.api",
+    "list_recipes": "perceptio.api",
+    "info": "perceptio.api",
     "load": "perceptio.api",
     "Run": "perceptio.api",
     "RunConfig": "perceptio.runs.config",
@@ -52,6 +55,9 @@ _HOMES = {
 __all__ = [
     "train",
     "recipe",
+    "list_recipes",
+    "choose",
+    "info",
     "load",
     "Run",
     "RunConfig",

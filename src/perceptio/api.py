@@ -1,76 +1,141 @@
-"""The Python API: what the command line does, as functions."""
+"""The Python API: what the command line does, as functions. Nothing is shown unless a screen is given."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from perceptio.errors import UsageError
-from perceptio.recipes.automatic import choose_config
+from perceptio.recipes.about import tell_about
+from perceptio.recipes.automatic import Choice, choose_config
 from perceptio.recipes.automatic import gpu_is_there as _gpu_is_there
-from perceptio.recipes.registry import find_recipe
+from perceptio.recipes.registry import RECIPES, find_recipe
 from perceptio.runs.attend import Attention, attend_file
 from perceptio.runs.config import RunConfig, SourceConfig, absolute_data
-from perceptio.runs.data import survey_data
+from perceptio.runs.data import Survey, survey_data
 from perceptio.runs.evaluate import evaluate_run
+from perceptio.runs.folder import RunFolder, read_config
+from perceptio.runs.machine import Device
 from perceptio.runs.measured import Measured
+from perceptio.runs.model_file import find_model_file, read_model
 from perceptio.runs.predict import Prediction, predict_files
-from perceptio.runs.results import RunResult
-from perceptio.runs.screen import Screen, SilentScreen
+from perceptio.runs.screen import Screen
 from perceptio.runs.train import resume_run, train_run
 from perceptio.runs.workbench import TrainOptions
 
 
 def recipe(name: str) -> RunConfig:
-    """Returns a recipe's config; change it with `dataclasses.replace`."""
+    """Returns a recipe's config; change it with `dataclasses.replace`.
+
+    Raises:
+        UsageError: there is no such recipe; the nearest are named.
+    """
     return find_recipe(name)
 
 
-def train(
-    config: RunConfig | str | None = None,
-    *,
-    data: str | Path | None = None,
-    resume: str | Path | None = None,
-    epochs: float | None = None,
-    options: TrainOptions | None = None,
-    screen: Screen | None = None,
-) -> RunResult:
-    """Trains a recipe, a config, or whatever suits the data, and returns the run.
+def list_recipes() -> tuple[str, ...]:
+    """Returns the names that `recipe` and `train` know."""
+    return tuple(RECIPES)
+
+
+def choose(data: str | Path, *, source: SourceConfig | None = None, device: Device = "auto") -> RunConfig:
+    """Returns the config that `train(data=..)` would choose for these files, to be changed before it is trained.
 
     Args:
-        config: a config, the name of a recipe, or None to choose from the data.
-        data: folder or table of samples; overrides the config's.
-        resume: run folder to go on with, instead of the other two.
-        epochs: passes over the training samples in the whole run; overrides the config's or the run's.
+        data: folder or table of samples.
+        source: how to read it.
+        device: what training would run on; a GPU carries a larger model.
 
     Raises:
         PerceptioError: with the rule, the value and the way out.
     """
-    if resume is not None:
-        if config is not None or data is not None:
-            name = "data" if config is None else "config"
-            raise UsageError(f"{name} has no effect with resume={str(resume)!r}, which goes on with its own; remove it")
-        return resume_run(Path(resume), options, epochs=epochs, screen=screen)
-    screen = screen or SilentScreen()
-    if isinstance(config, str):
-        config = find_recipe(config)
-    data = None if data is None else str(data)
-    survey = None
-    if config is None:
-        source = SourceConfig()
-        survey = survey_data(absolute_data(data, source.format), source)
-        on_gpu = _gpu_is_there() and (options is None or options.device != "cpu")
-        choice = choose_config(survey, has_gpu=on_gpu, source=source)
-        for reason in choice.reasons:
-            screen.fact(reason.label, reason.text)
-        config = choice.config
-    elif data is not None:
-        config = replace(config, data=data)
-    config = replace(
-        config,
-        data=absolute_data(config.data, config.source.format),
-        epochs=config.epochs if epochs is None else epochs,
+    return _choose(str(data), source or SourceConfig(), device)[0].config
+
+
+def info(what: str | Path) -> dict[str, Any]:
+    """Returns what `perceptio info --json` prints about a recipe or a run.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    return tell_about(str(what)).document
+
+
+def train(
+    config: RunConfig | str | Path | None = None,
+    *,
+    data: str | Path | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+    tensorboard: bool = False,
+    resume: str | Path | None = None,
+    screen: Screen | None = None,
+) -> "Run":
+    """Trains a recipe, a config, or whatever suits the data, and returns the run.
+
+    Args:
+        config: a config, the name of a recipe, the path of a config.json, or None to choose from the data.
+        data: folder or table of samples. This and the next four overrule the config.
+        epochs: passes over the training samples in the whole run; of a resumed run, too.
+        batch_size: samples in one step.
+        learning_rate: base learning rate.
+        seed: start weights, order, augmentation and split.
+        out: run folder, new or empty; None: the next number under ./runs.
+        device: "auto" takes a GPU if there is one.
+        workers: processes that decode files; None: one per spare core, none for arrays.
+        tensorboard: whether to write TensorBoard events as well.
+        resume: run folder to go on with; only epochs, device, workers, tensorboard and screen go with it.
+        screen: is told about choices and progress.
+
+    Raises:
+        PerceptioError: with the rule, the value and the way out.
+    """
+    options = TrainOptions(
+        out=None if out is None else Path(out), device=device, workers=workers, tensorboard=tensorboard
     )
-    return train_run(config, options, survey=survey, screen=screen)
+    typed: dict[str, Any] = {
+        "data": None if data is None else str(data),
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
+    if resume is not None:
+        _refuse_with_resume(resume, {"config": config, **typed, "out": out})
+        return Run(resume_run(Path(resume), options, epochs=epochs, screen=screen).folder)
+    typed["epochs"] = None if epochs is None else float(epochs)
+    choice = survey = None
+    if config is None:
+        choice, survey = _choose(typed["data"], SourceConfig(), device)
+    chosen = choice.config if choice is not None else _find_config(config)
+    chosen = replace(chosen, **{name: value for name, value in typed.items() if value is not None})
+    chosen = replace(chosen, data=absolute_data(chosen.data, chosen.source.format))
+    if choice is not None and screen is not None:
+        for reason in choice.reasons_for(chosen):
+            screen.fact(reason.label, reason.text)
+    return Run(train_run(chosen, options, survey=survey, screen=screen).folder)
+
+
+def _refuse_with_resume(resume: str | Path, given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name} has no effect with resume={str(resume)!r}, which goes on with its own; remove it")
+
+
+def _find_config(config: RunConfig | str | Path | None) -> RunConfig:
+    """Returns a config as it is, of a recipe's name, or of the path of a config.json."""
+    if isinstance(config, RunConfig):
+        return config
+    return read_config(Path(str(config))) if str(config).endswith(".json") else find_recipe(str(config))
+
+
+def _choose(data: str | None, source: SourceConfig, device: Device) -> tuple[Choice, Survey]:
+    survey = survey_data(absolute_data(data, source.format), source)
+    return choose_config(survey, has_gpu=device != "cpu" and _gpu_is_there(), source=source), survey
 
 
 class Run:
@@ -79,17 +144,97 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def predict(self, files: Iterable[str | Path]) -> Iterator[Prediction]:
-        """Yields one prediction for each file, in order."""
-        return predict_files(self.path, [Path(file) for file in files])
+    def __repr__(self) -> str:
+        return f"perceptio.load({str(self.path)!r})"
 
-    def evaluate(self, *, data: str | Path | None = None, split: str = "test", streams: Sequence[str] = ()) -> Measured:
-        """Returns the result on the run's own split, or on other labelled data; `streams`: those to look at."""
-        return evaluate_run(self.path, data=None if data is None else str(data), split=split, streams=streams)
+    @property
+    def folder(self) -> Path:
+        """The run folder; of a model.safetensors the folder that it lies in."""
+        return self.path if self.path.is_dir() else self.path.parent
 
-    def attend(self, file: str | Path, *, softmax: bool = False) -> Attention:
-        """Returns attention maps of a file."""
-        return attend_file(self.path, Path(file), softmax=softmax)
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What run.json holds: command, versions, seed, machine, data, results. Empty for a bare model."""
+        return RunFolder(self.folder).read_facts()
+
+    @property
+    def ended(self) -> str | None:
+        """How training ended: "finished", "patience", "interrupted" or "failed"; None while it is not known."""
+        return self.facts.get("ended")
+
+    @property
+    def best_epoch(self) -> float | None:
+        """The epoch whose weights are kept."""
+        return self.facts.get("best_epoch")
+
+    @property
+    def test(self) -> Mapping[str, float]:
+        """Loss and metrics on the test samples by name; empty when they were not used."""
+        found: Mapping[str, float] = self.facts.get("test", {})
+        return found
+
+    @property
+    def config(self) -> RunConfig:
+        """The config that the model was trained with."""
+        return read_model(find_model_file(self.path))[1].config
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the model's outputs."""
+        return read_model(find_model_file(self.path))[1].classes
+
+    def predict(self, files: Iterable[str | Path], *, device: Device = "auto") -> Iterator[Prediction]:
+        """Yields one prediction for each file, in order, for any number of them; a folder stands for its files.
+
+        Raises:
+            UsageError: at the call, when there is no model or no such device.
+        """
+        return predict_files(self.path, (Path(file) for file in files), device=device)
+
+    def evaluate(
+        self,
+        *,
+        data: str | Path | None = None,
+        split: str = "test",
+        streams: Sequence[str] = (),
+        device: Device = "auto",
+        workers: int | None = None,
+    ) -> Measured:
+        """Returns the result on the run's own samples, or on other labelled data.
+
+        Args:
+            data: other labelled data, used whole; None: the run's own, of which `split` is taken.
+            split: "train", "validation" or "test".
+            streams: give the model these alone, such as the sound of videos; none: all.
+
+        Raises:
+            UsageError: there is no model, or the data has labels that it cannot give.
+            DataError: no sample is left.
+        """
+        where = None if data is None else str(data)
+        return evaluate_run(self.path, data=where, split=split, streams=streams, device=device, workers=workers)
+
+    def attend(
+        self,
+        file: str | Path,
+        *,
+        latents: Sequence[int] = (),
+        cross_attends: Sequence[int] = (),
+        softmax: bool = False,
+    ) -> Attention:
+        """Returns what the latents attend to in a file; `save` writes it as a picture, numbers or a film.
+
+        Args:
+            latents: which latents, from 0; none: the eight whose maps say most about the file.
+            cross_attends: which cross-attends, from 1; none: the first, the second and the last.
+            softmax: attention weights instead of scores.
+
+        Raises:
+            FileError: the file cannot be read.
+            UsageError: there is no model.
+            ValueError: the model has no such latent or cross-attend.
+        """
+        return attend_file(self.path, Path(file), latents=latents, cross_attends=cross_attends, softmax=softmax)
 
 
 def load(path: str | Path) -> Run:

@@ -1,23 +1,34 @@
 import importlib
+import json
+import logging
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 import perceptio
+from perceptio.cli.main import main
 from perceptio.errors import UsageError
+from perceptio.json_values import finite
 from perceptio.runs.folder import RunFolder
-from perceptio.runs.workbench import TrainOptions
+from perceptio.runs.screen import SilentScreen
 from support.configs import tiny_config
 from support.pictures import CLASSES, make_picture_folder
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory):
+def run(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("api")
     data = make_picture_folder(folder / "pictures", per_class=10)
-    options = TrainOptions(out=folder / "run", device="cpu", workers=0)
-    return perceptio.train(replace(tiny_config(), epochs=1.0), data=data, options=options)
+    return perceptio.train(tiny_config(), data=data, epochs=1, out=folder / "run", device="cpu", workers=0)
+
+
+def pictures_of(run: perceptio.Run) -> list[Path]:
+    return sorted((run.folder.parent / "pictures" / "disc").iterdir())[:3]
 
 
 def test_every_name_is_there_and_no_other():
@@ -28,44 +39,144 @@ def test_every_name_is_there_and_no_other():
         importlib.import_module("perceptio").trian  # noqa: B018
 
 
-def test_training_returns_the_run(result):
-    assert result.ended == "finished"
-    assert set(result.test) >= {"loss", "accuracy"}
-    assert (result.folder / "report.html").is_file()
+def test_training_returns_the_run(run):
+    assert (run.ended, run.best_epoch) == ("finished", 1)
+    assert set(run.test) >= {"loss", "accuracy"}
+    assert (run.folder / "report.html").is_file()
+    assert run.classes == CLASSES
+    assert run.config.epochs == 1
+    assert run.facts["suspects"] == 0
+    assert eval(repr(run)).folder == run.folder
 
 
-def test_a_run_evaluates_predicts_and_attends(result, tmp_path: Path):
-    run = perceptio.load(result.folder)
-    assert dict(run.evaluate().values) == pytest.approx(dict(result.test), rel=1e-6)
-    files = sorted((result.folder.parent / "pictures" / "disc").iterdir())[:3]
+def test_the_same_object_evaluates_predicts_and_attends(run, tmp_path: Path):
+    assert dict(run.evaluate().values) == pytest.approx(dict(run.test), rel=1e-6)
+    other = run.evaluate(data=run.folder.parent / "pictures", workers=0)
+    assert other.confusion.sum() == 30
+    files = pictures_of(run)
     answers = list(run.predict(files))
     assert [answer.file for answer in answers] == [str(file) for file in files]
     assert all(answer.label in CLASSES for answer in answers)
-    run.attend(files[0]).draw(tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 1_000
 
 
-def test_a_finished_run_resumed_gives_the_same_result(result):
-    again = perceptio.train(resume=result.folder)
-    assert dict(again.test) == dict(result.test)
+def test_attention_is_saved_as_the_suffix_says(run, tmp_path: Path):
+    attention = run.attend(pictures_of(run)[0], latents=(0, 3), cross_attends=(2,))
+    (picture,) = attention.save(tmp_path / "maps.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    (over,) = attention.save(str(tmp_path / "over.png"), overlay=True)
+    assert over.read_bytes() != picture.read_bytes()
+    (numbers,) = attention.save(tmp_path / "maps.npz")
+    with np.load(numbers) as saved:
+        assert (saved["latents"].tolist(), saved["steps"].tolist()) == ([0, 3], [2])
+    with pytest.raises(UsageError, match=r"attention is saved as \.png, \.npz or \.mp4, got 'maps\.jpg'"):
+        attention.save("maps.jpg")
+    with pytest.raises(UsageError, match=r"overlay has no effect on 'maps\.npz'; only a \.png has one"):
+        attention.save("maps.npz", overlay=True)
 
 
-def test_resume_takes_epochs_and_nothing_that_it_would_ignore(result):
-    for ignored, name in (({"config": "imagenet"}, "config"), ({"data": "photos"}, "data")):
+def test_any_number_of_files_is_answered_one_after_the_other(run):
+    file = pictures_of(run)[0]
+    asked = 0
+
+    def endless():
+        nonlocal asked
+        while True:
+            asked += 1
+            yield file
+
+    answers = run.predict(endless(), device="cpu")
+    assert next(answers).label in CLASSES
+    assert asked < 200
+
+
+def test_a_bare_model_file_is_a_run_too(run, tmp_path: Path):
+    alone = shutil.copy(run.folder / "model.safetensors", tmp_path)
+    bare = perceptio.load(alone)
+    assert [answer.label for answer in bare.predict(pictures_of(run))] == [
+        answer.label for answer in run.predict(pictures_of(run))
+    ]
+    assert (bare.folder, bare.test, bare.best_epoch, bare.ended) == (tmp_path, {}, None, None)
+    assert bare.classes == CLASSES
+
+
+def test_the_saved_config_repeats_the_run(run, tmp_path: Path):
+    again = perceptio.train(run.folder / "config.json", out=tmp_path / "again", device="cpu", workers=0)
+    assert dict(again.test) == dict(run.test)
+    assert load_file(again.folder / "model.safetensors").keys() == load_file(run.folder / "model.safetensors").keys()
+    for name, value in load_file(run.folder / "model.safetensors").items():
+        assert value.equal(load_file(again.folder / "model.safetensors")[name]), name
+    for name in ("split.csv", "predictions.csv", "skipped.csv", "config.json"):
+        assert (again.folder / name).read_bytes() == (run.folder / name).read_bytes(), name
+
+
+def test_a_finished_run_resumed_gives_the_same_result(run):
+    before = dict(run.test)
+    assert dict(perceptio.train(resume=run.folder).test) == before
+
+
+def test_resume_takes_epochs_and_nothing_that_it_would_ignore(run, tmp_path: Path):
+    ignored = {"config": "imagenet", "data": "photos", "batch_size": 3, "learning_rate": 0.1, "seed": 1, "out": "x"}
+    for name, value in ignored.items():
         with pytest.raises(UsageError, match=rf"{name} has no effect with resume='.*', which goes on with its own"):
-            perceptio.train(resume=result.folder, **ignored)
-    longer = perceptio.train(resume=result.folder, epochs=2.0)
-    assert (longer.ended, RunFolder(longer.folder).read_config().epochs) == ("finished", 2.0)
+            perceptio.train(resume=run.folder, **{name: value})
+    copied = Path(shutil.copytree(run.folder, tmp_path / "longer"))
+    longer = perceptio.train(resume=copied, epochs=2.0)
+    assert (longer.ended, longer.config.epochs, longer.best_epoch) == ("finished", 2.0, 2)
 
 
-def test_data_may_be_named_from_where_one_stands(result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(result.folder.parent)
-    options = TrainOptions(out=tmp_path / "run", device="cpu", workers=0)
-    made = perceptio.train(tiny_config(), data="pictures", epochs=1, options=options)
+def test_typed_values_win_over_those_of_the_config(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """And data may be named from where one stands."""
+    monkeypatch.chdir(run.folder.parent)
+    made = perceptio.train(
+        tiny_config(), data="pictures", epochs=1, batch_size=4, learning_rate=1e-4, seed=3, out=tmp_path / "run",
+        device="cpu", workers=0,
+    )  # fmt: skip
     config = RunFolder(made.folder).read_config()
-    assert (config.data, config.epochs) == (str(result.folder.parent / "pictures"), 1)
+    assert config.data == str(run.folder.parent / "pictures")
+    assert (config.epochs, config.batch_size, config.learning_rate, config.seed) == (1, 4, 1e-4, 3)
     monkeypatch.chdir(tmp_path)
     assert dict(perceptio.load("run").evaluate().values) == pytest.approx(dict(made.test), rel=1e-6)
+
+
+def test_what_suits_the_files_is_chosen_told_and_may_be_changed(run, tmp_path: Path):
+    data = run.folder.parent / "pictures"
+    chosen = perceptio.choose(data, device="cpu")
+    assert (chosen.recipe, chosen.data) == ("automatic", str(data))
+
+    class Listener(SilentScreen):
+        facts: ClassVar[list[str]] = []
+
+        def fact(self, label: str, text: str) -> None:
+            self.facts.append(label)
+
+    made = perceptio.train(data=data, epochs=1, out=tmp_path / "run", device="cpu", workers=0, screen=Listener())
+    assert made.config == replace(chosen, epochs=1)
+    assert "Recipe" in Listener.facts or "Model" in Listener.facts
+
+
+def test_nothing_is_shown_unless_it_is_asked_for(
+    run, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG, logger="perceptio")
+    made = perceptio.train(
+        tiny_config(), data=run.folder.parent / "pictures", epochs=1, out=tmp_path / "run", device="cpu", workers=0
+    )
+    assert len(list(made.predict([*pictures_of(run), tmp_path / "none.png"]))) == 4
+    made.evaluate(split="validation", workers=0)
+    made.attend(pictures_of(run)[0]).save(tmp_path / "maps.png")
+    perceptio.info("imagenet")
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    assert [record for record in caplog.records if record.name.startswith("perceptio")] == []
+
+
+def test_info_is_the_document_of_the_command(run, capfd: pytest.CaptureFixture[str]):
+    for what in ("imagenet", run.folder):
+        assert main(["info", str(what), "--json"]) == 0
+        assert json.loads(capfd.readouterr().out) == json.loads(json.dumps(finite(perceptio.info(what))))
+    assert perceptio.info("imagenet")["num_tokens"] == 50_176
+    with pytest.raises(UsageError, match=r"unknown recipe 'imagnet'\. Nearest: imagenet"):
+        perceptio.info("imagnet")
 
 
 def test_a_model_that_is_not_there_is_said_at_the_call(tmp_path: Path):

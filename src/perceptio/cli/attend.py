@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     # The film first: where nothing moves, nothing is left behind.
     films = attention.film(chosen.movie) if chosen.movie is not None else []
     pictures = attention.draw(path, overlay=chosen.overlay)
-    numbers = attention.save(chosen.npz) if chosen.npz is not None else []
+    numbers = attention.save_numbers(chosen.npz) if chosen.npz is not None else []
     shown = next(iter(attention.streams.values())).maps
     if chosen.json:
         print_json(

@@ -1,12 +1,7 @@
 """perceptio info."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-if TYPE_CHECKING:
-    from perceptio.runs.config import RunConfig
-    from perceptio.runs.folder import RunFolder
+from typing import Annotated, Any
 
 HELP = """usage: perceptio info RECIPE|RUN [--json]
 
@@ -25,8 +20,7 @@ def main(arguments: list[str]) -> int:
 
     from perceptio.cli.arguments import parse
     from perceptio.cli.screen import print_json, print_result
-    from perceptio.recipes.registry import RECIPE_CLASSES, RECIPES, describe_recipe, find_recipe
-    from perceptio.runs.folder import open_run_folder
+    from perceptio.recipes.about import tell_about
 
     @dataclass(frozen=True, kw_only=True)
     class InfoArguments:
@@ -34,69 +28,12 @@ def main(arguments: list[str]) -> int:
         json: bool = False
 
     chosen = parse(InfoArguments, arguments, command="info")
-    if chosen.what not in RECIPES and Path(chosen.what).is_dir():
-        folder = open_run_folder(Path(chosen.what))
-        config, facts = folder.read_config(), _read_facts(folder)
-        document = {**_of_config(config, _num_classes(folder, facts)), "run": facts}
-        about = f"run {folder.path} of recipe {config.recipe}"
-    else:
-        config = find_recipe(chosen.what)
-        document = _of_config(config, RECIPE_CLASSES[chosen.what])
-        about = describe_recipe(chosen.what)
+    about = tell_about(chosen.what)
     if chosen.json:
-        print_json(document)
+        print_json(about.document)
     else:
-        print_result(f"{about}\n\n{_text(document)}")
+        print_result(f"{about.title}\n\n{_text(about.document)}")
     return 0
-
-
-def _read_facts(folder: "RunFolder") -> dict[str, Any]:
-    """Returns run.json, or nothing where it is missing or cut short: the config alone says a lot."""
-    try:
-        return folder.read_facts()
-    except ValueError:
-        return {}
-
-
-def _num_classes(folder: "RunFolder", facts: dict[str, Any]) -> int | None:
-    from perceptio.errors import UsageError
-    from perceptio.runs.model_file import read_model
-
-    trained = facts.get("data", {}).get("counts", {}).get("train")
-    if trained:
-        return len(trained)
-    try:
-        return len(read_model(folder.weights)[1].classes)
-    except UsageError:
-        return None
-
-
-def _of_config(config: "RunConfig", num_classes: int | None) -> dict[str, Any]:
-    import torch
-
-    from perceptio.models.counts import count_flops, count_parameters
-    from perceptio.models.perceiver import build_perceiver
-    from perceptio.runs.serialisation import to_json
-
-    grid = config.input_config()
-    with torch.device("meta"):
-        model = build_perceiver(grid, config.model, num_classes or 1)
-    flops = count_flops(
-        config.model, num_tokens=grid.num_tokens, input_channels=grid.input_channels, num_outputs=num_classes or 0
-    )
-    return {
-        "recipe": config.recipe,
-        "input": config.streams.describe(),
-        "num_tokens": grid.num_tokens,
-        "input_channels": grid.input_channels,
-        "num_classes": num_classes,
-        "num_parameters": None if num_classes is None else count_parameters(model),
-        "flops_per_sample": flops.total,
-        "flops_cross_attends": flops.cross_attends,
-        "flops_latent_transformers": flops.latent_transformers,
-        "flops_saved_by_sharing_keys": flops.shared,
-        "config": to_json(config),
-    }
 
 
 def _text(document: dict[str, Any]) -> str:

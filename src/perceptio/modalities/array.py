@@ -1,7 +1,7 @@
 """Arrays of any number of axes, channels last: signals, pictures with many bands, volumes and beyond."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import ClassVar
@@ -119,6 +119,14 @@ class ArrayModality(Modality):
             facts[f"mean_{channel}"] = float(some[:, channel].mean())
             facts[f"square_{channel}"] = float((some[:, channel] ** 2).mean())
         return facts
+
+    def sizes(self, facts: Facts) -> Mapping[str, float]:
+        """Returns the length of each axis, and the channels."""
+        lengths = {name: value for name, value in facts.items() if name.startswith("axis_")}
+        return {
+            **{f"length of axis {name[5:]}": value for name, value in lengths.items()},
+            "channels": facts["channels"],
+        }
 
     def check(self, file: File, limits: Limits) -> None:
         """Reads the array."""

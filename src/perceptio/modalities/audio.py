@@ -1,7 +1,7 @@
 """Sound: files of every common kind, the sound of videos, or arrays of samples."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from statistics import median
@@ -153,6 +153,14 @@ class AudioModality(Modality):
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns seconds, sample_rate_hz and num_channels; raises AbsentError for a file without sound."""
         return probe_audio(file, limits)
+
+    def sizes(self, facts: Facts) -> Mapping[str, float]:
+        """Returns length, rate and channels."""
+        return {
+            "length (s)": facts["seconds"],
+            "sample rate (Hz)": facts["sample_rate_hz"],
+            "channels": facts["num_channels"],
+        }
 
     def check(self, file: File, limits: Limits) -> None:
         """Decodes all of it, piece by piece."""

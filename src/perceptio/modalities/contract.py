@@ -122,6 +122,10 @@ class Modality(ABC):
         """Raises FileError when a file with these facts cannot be read with these very settings."""
         return None
 
+    def sizes(self, facts: Facts) -> Mapping[str, float]:
+        """Returns those of a file's facts that say how large it is, by a name for people with its unit."""
+        return {name.replace("_", " "): value for name, value in facts.items()}
+
     @abstractmethod
     def check(self, file: File, limits: Limits) -> None:
         """Decodes a whole file to find out whether it is sound, with any settings; raises as `probe`."""

@@ -1,6 +1,6 @@
 """Pictures: files of every common kind, or arrays of bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
@@ -81,6 +81,10 @@ class ImageModality(ImageConfig, Modality):
         """Returns height and width in pixels, upright."""
         height, width = probe_image(file, limits)
         return {"height": height, "width": width}
+
+    def sizes(self, facts: Facts) -> Mapping[str, float]:
+        """Returns height and width."""
+        return {"height (pixels)": facts["height"], "width (pixels)": facts["width"]}
 
     def check(self, file: File, limits: Limits) -> None:
         """Decodes the picture."""

@@ -1,7 +1,7 @@
 """Point clouds and meshes: points in space, drawn from surfaces where a file has any (paper section 4.3)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import ClassVar
@@ -145,6 +145,10 @@ class PointsModality(Modality):
             num_vertices, num_faces = probe_mesh(file, limits)
             return {"num_vertices": num_vertices, "num_faces": num_faces}
         return _facts_of(read_mesh(file, limits))
+
+    def sizes(self, facts: Facts) -> Mapping[str, float]:
+        """Returns the numbers of vertices and faces."""
+        return {"vertices": facts["num_vertices"], "faces": facts["num_faces"]}
 
     def admit(self, facts: Facts) -> None:
         """Raises FileError when the settings ask for normals or colours that the file is known not to have."""

@@ -1,6 +1,6 @@
 """Videos: frames of films, recordings and animations of every common kind, or arrays of bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import ClassVar, Literal, NamedTuple
@@ -149,6 +149,15 @@ class VideoModality(Modality):
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns seconds, height, width (upright, square pixels), frames_per_second and has_sound (1 or 0)."""
         return probe_video(file, limits)
+
+    def sizes(self, facts: Facts) -> Mapping[str, float]:
+        """Returns length, height, width and rate."""
+        return {
+            "length (s)": facts["seconds"],
+            "height (pixels)": facts["height"],
+            "width (pixels)": facts["width"],
+            "frames a second": facts["frames_per_second"],
+        }
 
     def check(self, file: File, limits: Limits) -> None:
         """Decodes the video frame by frame, of very long ones the first 100,000 frames."""

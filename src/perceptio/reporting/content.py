@@ -37,17 +37,40 @@ class Headline:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mistake:
-    """A file that was taken for another class.
+class JudgedFile:
+    """A sample, and what the model says about it.
 
-    `image` is uint8 (height, width, 1 or 3), None if there is none to show; `probability` of `predicted` in [0, 1].
+    Args:
+        file: name of the sample.
+        split: where it stands, such as "test".
+        image: uint8 (height, width, 1 or 3), None if there is none to show.
+        labelled: what its label says.
+        answers: (what the model says, its probability in [0, 1]), the first one first.
     """
 
     file: str
+    split: str
     image: np.ndarray | None
-    true: str
-    predicted: str
-    probability: float
+    labelled: str
+    answers: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SeenSample:
+    """A training sample as the model sees it: uint8 (height, width, 1 or 3), and its labels."""
+
+    image: np.ndarray
+    labels: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A quantity over all files, such as their height in pixels: smallest, median and largest."""
+
+    name: str
+    smallest: float | int
+    median: float | int
+    largest: float | int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +96,8 @@ class DataSummary:
     Args:
         source: the folder or name that was given.
         counts: samples of each class in each split, `counts["train"]["cat"]`.
-        how_split: one sentence, such as "made by class with seed 0".
+        how_split: one sentence, such as "The split was drawn by class with seed 0.".
+        sizes: of the files that were used.
         skipped: files that could not be used.
         duplicates: groups of files with equal content within a split.
         leaks: groups of files with equal content in different splits.
@@ -83,6 +107,7 @@ class DataSummary:
     source: str
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     how_split: str = ""
+    sizes: tuple[Range, ...] = ()
     skipped: tuple[SkippedFile, ...] = ()
     duplicates: tuple[tuple[str, ...], ...] = ()
     leaks: tuple[tuple[str, ...], ...] = ()
@@ -99,6 +124,7 @@ class Cost:
         peak_memory_bytes: of the process, or of the device if there is one.
         num_parameters: that are trained.
         flops_per_sample: of one forward pass, multiply and add counted separately.
+        waiting_share: of training, the share in [0, 1] that was spent waiting for data.
     """
 
     seconds: float | int | None = None
@@ -106,6 +132,7 @@ class Cost:
     peak_memory_bytes: int | None = None
     num_parameters: int | None = None
     flops_per_sample: float | int | None = None
+    waiting_share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +140,7 @@ class Origin:
     """How to repeat the run.
 
     Args:
-        command: as it was typed.
+        command: as it was typed; empty for a run that was started from Python.
         folder: path of the run folder, for the commands that use the model; empty means the run's name.
         config: the resolved config, nested.
         seed: of the run.
@@ -145,12 +172,17 @@ class ReportContent:
         confusion: (K, K) counts on the headline's split, rows true; None for multi-label runs.
         per_class: one row a class, measured on the headline's split.
         mistakes: the surest first.
-        samples: what the model sees.
+        unsure: the least sure first.
+        suspects: whose label looks wrong, the surest first.
+        num_suspects: how many there are, those that are not shown among them.
+        input_size: what the model sees of a sample, in words.
+        samples: what the model sees, augmented as in training.
         attention: maps of some files.
         data: what it was trained on.
         cost: what it took.
         origin: how to repeat it.
         notes: sentences that stand right below the result, such as why training stopped.
+        problem: what ended a run that failed; empty for others.
     """
 
     run: str
@@ -161,13 +193,18 @@ class ReportContent:
     classes: tuple[str, ...] = ()
     confusion: np.ndarray | None = None
     per_class: tuple[PerClass, ...] = ()
-    mistakes: tuple[Mistake, ...] = ()
-    samples: Picture | None = None
+    mistakes: tuple[JudgedFile, ...] = ()
+    unsure: tuple[JudgedFile, ...] = ()
+    suspects: tuple[JudgedFile, ...] = ()
+    num_suspects: int | None = None
+    input_size: str = ""
+    samples: tuple[SeenSample, ...] = ()
     attention: tuple[Picture, ...] = ()
     data: DataSummary | None = None
     cost: Cost | None = None
     origin: Origin | None = None
     notes: tuple[str, ...] = ()
+    problem: str = ""
 
     def __post_init__(self) -> None:
         num_classes = len(self.classes)

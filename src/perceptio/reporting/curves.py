@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from perceptio.reporting.figures import figure_png, new_figure, use_whole_numbers
 from perceptio.reporting.style import FAINT_TEXT, GRID, LINES, MARKERS, TEXT
+from perceptio.tasks.metrics import in_words
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 History = Sequence[Mapping[str, float | int | None]]
 
 _PARTS = {"train": 0, "validation": 1}  # each part keeps its colour and marker in every panel
-_NAMES = {"map": "mean average precision"}
 _MAX_MARKERS = 24
 
 
@@ -136,7 +136,7 @@ def _points(history: History, key: str) -> tuple[tuple[float, float], ...]:
 
 
 def _title(quantity: str) -> str:
-    words = _NAMES.get(quantity, quantity.replace("_", " "))
+    words = in_words(quantity)
     return words[:1].upper() + words[1:]
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from perceptio.errors import MissingExtraError
 
+_EXACT_PIXELS = 96
+_JPEG_QUALITY = 88
 _SIGNATURES = {
     b"\x89PNG": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -37,8 +39,10 @@ def scale_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return scaled
 
 
-def encode_png(image: np.ndarray, longest: int) -> bytes:
-    """Returns a uint8 (height, width, 1 or 3) picture as PNG, its longer side reduced to at most `longest` pixels.
+def encode_picture(image: np.ndarray, longest: int) -> bytes:
+    """Returns a uint8 (height, width, 1 or 3) picture as a file, its longer side reduced to at most `longest` pixels.
+
+    Small ones are PNG, so that every pixel the model sees stays what it is; others PNG or JPEG, whichever is smaller.
 
     Raises:
         MissingExtraError: Pillow is not installed or cannot be loaded.
@@ -49,9 +53,12 @@ def encode_png(image: np.ndarray, longest: int) -> bytes:
         raise MissingExtraError("writing pictures", "report") from error
     picture = Image.fromarray(np.ascontiguousarray(to_rgb(image)))
     picture.thumbnail((longest, longest), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    exact, lossy = io.BytesIO(), io.BytesIO()
+    picture.save(exact, format="PNG", optimize=True)
+    if max(picture.size) <= _EXACT_PIXELS:
+        return exact.getvalue()
+    picture.save(lossy, format="JPEG", quality=_JPEG_QUALITY, optimize=True)
+    return min(exact.getvalue(), lossy.getvalue(), key=len)
 
 
 def data_uri(content: bytes) -> str:

@@ -1,50 +1,84 @@
-"""The README.md of a run: what the model is, how well it works, how to use and repeat it."""
+"""The README.md of a run, its model card: what it is for, how well it works, its limits, how to use and repeat it."""
 
 import re
 from pathlib import Path
 
 from perceptio.reporting.content import ReportContent
 from perceptio.reporting.numbers import things
-from perceptio.reporting.sentences import predict_command, result_sentence, weakness_sentence
+from perceptio.reporting.sentences import (
+    limits,
+    predict_command,
+    repeat_command,
+    result_sentence,
+    weakness_sentence,
+)
 from perceptio.reporting.tables import Table, cost_rows, counts_table, per_class_rows
 from perceptio.reporting.visible import visible
 
 # Signs that are markup anywhere, and those that begin a list or a heading at the start of a block.
 _MARKUP = re.compile(r"[\\`*_\[\]|~$^]|^[#+=-]|^\d+(?=[.)]\s)")
 _MAX_CLASSES = 50
+_MAX_NAMES = 12
 
 
 def write_model_card(content: ReportContent, path: Path) -> None:
     """Writes the model card as Markdown, UTF-8. Names are text in it, whatever signs they hold."""
     parts = [f"# {_text(content.run)}", _opening(content)]
+    if content.classes:
+        parts += ["## Intended use", _intended_use(content)]
     if content.origin is not None:
-        parts += ["## Use it", _code(predict_command(content))]
-    if content.headline is not None:
-        weakness = _text(weakness_sentence(content))
-        parts += ["## Result", _text(result_sentence(content.headline)), weakness, *map(_text, content.notes)]
+        parts += ["## Use it", _code(predict_command(content)), "From Python:", _python(content)]
+    result = [_text(result_sentence(content.headline))] if content.headline is not None else []
+    result += [_text(weakness_sentence(content)), *map(_text, content.notes)]
+    if content.problem:
+        result.append(_text(f"Training failed: {content.problem}"))
+    if any(result):
+        parts += ["## Result", *result]
     if content.per_class:
         parts += ["## Each class", *_markdown_table(per_class_rows(content))]
+    if content.headline is not None:
+        parts += ["## Limits", "\n".join(f"- {_text(limit)}" for limit in limits(content))]
     if content.data is not None:
         parts += ["## Data", *_data(content)]
     if content.cost is not None and cost_rows(content.cost):
         parts += ["## Cost", "\n".join(f"- {name}: {_text(text)}" for name, text in cost_rows(content.cost))]
     if content.origin is not None:
-        parts += ["## Repeat it", _code(content.origin.command), _where(content)]
+        made = _code(content.origin.command) if content.origin.command else "Started from Python."
+        parts += ["## How it was made", made, "To train it again:", _code(repeat_command(content)), _where(content)]
     path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
 def _opening(content: ReportContent) -> str:
-    classes = f" It tells {things(len(content.classes), 'class', 'classes')} apart." if content.classes else ""
     return (
-        f"A Perceiver (arXiv 2103.03206) trained with perceptio from the recipe {_text(content.recipe)}.{classes} "
+        f"A Perceiver (arXiv 2103.03206) trained with perceptio from the recipe {_text(content.recipe)}. "
         "Everything else about it is in report.html."
     )
+
+
+def _intended_use(content: ReportContent) -> str:
+    names = ", ".join(content.classes[:_MAX_NAMES])
+    more = f" and {len(content.classes) - _MAX_NAMES:,} more" if len(content.classes) > _MAX_NAMES else ""
+    shown = f" It sees each as {content.input_size}." if content.input_size else ""
+    return _text(
+        f"To label files like those that it was trained on with {things(len(content.classes), 'class', 'classes')}: "
+        f"{names}{more}.{shown} Nobody has tested it for anything else."
+    )
+
+
+def _python(content: ReportContent) -> str:
+    folder = content.origin.folder if content.origin is not None else ""
+    lines = (
+        "import perceptio",
+        f"for answer in perceptio.load({visible(folder or content.run)!r}).predict(['FILE']):",
+        "    print(answer.file, answer.label, answer.error)",
+    )
+    return "\n".join(_code(line) for line in lines)
 
 
 def _data(content: ReportContent) -> list[str]:
     data = content.data
     assert data is not None
-    split = f" The split was {_text(data.how_split)}." if data.how_split else ""
+    split = f" {_text(data.how_split)}" if data.how_split else ""
     parts = [f"Trained on {_text(data.source)}.{split}"]
     if data.counts:
         parts += _markdown_table(counts_table(content))

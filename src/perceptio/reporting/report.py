@@ -3,25 +3,34 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from perceptio.errors import MissingExtraError
 from perceptio.reporting import numbers, sentences, tables
-from perceptio.reporting.content import Mistake, Picture, ReportContent
+from perceptio.reporting.content import JudgedFile, Picture, ReportContent, SeenSample
 from perceptio.reporting.curves import curve_panels, panels_png
-from perceptio.reporting.images import data_uri, encode_png
+from perceptio.reporting.images import data_uri, encode_picture
 from perceptio.reporting.style import FIRST_STEP_WITH_BLACK_TEXT, MATRIX_STEPS
 from perceptio.reporting.visible import visible
+from perceptio.tasks.suspects import LEAST_AGREEMENT, LEAST_PROBABILITY
 
-_MISTAKE_PIXELS = 240
+_LONGEST_PIXELS = 240
+_LONGEST_WIDE_PIXELS = 720
+_WIDE = 1.6  # from this many times as wide as high a picture gets a cell of its own width
 MAX_LISTED_FILES = 200  # of skipped, duplicate or leaking files; skipped.csv holds all
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedPicture:
-    """A picture of the page: its data URI, the text for who cannot see it, and what stands below (may be empty)."""
+    """A picture of the page: its data URI, the text for who cannot see it, and what stands below (may be empty).
+
+    A wide one, such as a spectrogram or a strip of frames, needs more room in a gallery.
+    """
 
     uri: str
     alt: str
     caption: str = ""
+    is_wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +74,15 @@ def render_report(content: ReportContent) -> str:
         tables=tables,
         result=sentences.result_sentence(content.headline) if content.headline else "",
         predict_command=sentences.predict_command(content),
+        repeat_command=sentences.repeat_command(content),
+        least_probability=LEAST_PROBABILITY,
+        least_agreement=LEAST_AGREEMENT,
         weakness=sentences.weakness_sentence(content),
         curves=_curve_pictures(content),
-        mistakes=[(mistake, _mistake_picture(mistake)) for mistake in content.mistakes],
-        samples=_embed(content.samples) if content.samples else None,
+        mistakes=[(file, _picture_of(file)) for file in content.mistakes],
+        unsure=[(file, _picture_of(file)) for file in content.unsure],
+        suspects=[(file, _picture_of(file)) for file in content.suspects],
+        samples=[_sample_picture(sample) for sample in content.samples],
         attention=[_embed(picture) for picture in content.attention],
         matrix_colours=list(enumerate(MATRIX_STEPS)),
         first_step_with_black_text=FIRST_STEP_WITH_BLACK_TEXT,
@@ -83,7 +97,9 @@ def list_sections(content: ReportContent) -> tuple[Section, ...]:
         ("confusion", "Confusion", content.confusion is not None),
         ("classes", "Each class", bool(content.per_class)),
         ("mistakes", "Surest mistakes", bool(content.mistakes)),
-        ("samples", "What the model sees", content.samples is not None),
+        ("unsure", "Least sure", bool(content.unsure)),
+        ("labels", "Labels that look wrong", content.num_suspects is not None),
+        ("samples", "What the model sees", bool(content.samples)),
         ("attention", "What it attends to", bool(content.attention)),
         ("data", "Data", content.data is not None),
         ("cost", "Cost", content.cost is not None and bool(tables.cost_rows(content.cost))),
@@ -110,12 +126,23 @@ def _curve_pictures(content: ReportContent) -> list[EmbeddedPicture]:
     return pictures
 
 
-def _mistake_picture(mistake: Mistake) -> EmbeddedPicture | None:
-    if mistake.image is None:
+def _picture_of(file: JudgedFile) -> EmbeddedPicture | None:
+    if file.image is None:
         return None
-    uri = data_uri(encode_png(mistake.image, _MISTAKE_PIXELS))
-    alt = f"{mistake.file}: {mistake.true}, taken for {mistake.predicted}"
-    return EmbeddedPicture(uri=uri, alt=alt)
+    said, probability = file.answers[0]
+    return _gallery_picture(
+        file.image, f"{file.file}, labelled {file.labelled}; the model says {said}, {numbers.percent(probability)}"
+    )
+
+
+def _sample_picture(sample: SeenSample) -> EmbeddedPicture:
+    return _gallery_picture(sample.image, f"A training sample as the model sees it: {sample.labels}", sample.labels)
+
+
+def _gallery_picture(image: np.ndarray, alt: str, caption: str = "") -> EmbeddedPicture:
+    is_wide = image.shape[1] > _WIDE * image.shape[0]
+    encoded = encode_picture(image, _LONGEST_WIDE_PIXELS if is_wide else _LONGEST_PIXELS)
+    return EmbeddedPicture(uri=data_uri(encoded), alt=alt, caption=caption, is_wide=is_wide)
 
 
 def _embed(picture: Picture) -> EmbeddedPicture:

@@ -2,13 +2,14 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from perceptio.reporting.confusion import row_shares
-from perceptio.reporting.content import Cost, ReportContent
+from perceptio.reporting.content import Cost, DataSummary, ReportContent
 from perceptio.reporting.curves import History
 from perceptio.reporting.numbers import count, duration, percent, scaled, value
 from perceptio.reporting.style import MATRIX_STEPS
@@ -94,6 +95,20 @@ def counts_table(content: ReportContent) -> Table:
     return Table(head=("class", *counts), rows=tuple(rows))
 
 
+def sizes_table(data: DataSummary) -> Table:
+    """Returns how large the files are: a row a quantity."""
+    rows = tuple(
+        (size.name, *(value(part) for part in (size.smallest, size.median, size.largest))) for size in data.sizes
+    )
+    return Table(head=("", "smallest", "median", "largest"), rows=rows)
+
+
+def skipped_table(data: DataSummary) -> Table:
+    """Returns how often each reason made a file unusable, the most frequent first."""
+    reasons = Counter(entry.reason for entry in data.skipped)
+    return Table(head=("reason", "files"), rows=tuple((reason, count(n)) for reason, n in reasons.most_common()))
+
+
 def history_table(history: History) -> Table:
     """Returns every number of every epoch; columns in the order in which they first occur."""
     keys = list(dict.fromkeys(key for row in history for key in row))
@@ -115,6 +130,7 @@ def cost_rows(cost: Cost) -> tuple[tuple[str, str], ...]:
             "one sample forward",
             None if cost.flops_per_sample is None else scaled(cost.flops_per_sample, "FLOPs"),
         ),
+        ("waiting for data", None if cost.waiting_share is None else f"{percent(cost.waiting_share, 0)} of the time"),
     )
     return tuple((name, text) for name, text in known if text is not None)
 

@@ -57,7 +57,28 @@ class Attention:
             written.append(place)
         return written
 
-    def save(self, path: Path) -> list[Path]:
+    def save(self, path: str | Path, *, overlay: bool = False) -> list[Path]:
+        """Writes what the suffix says: .png a picture, .npz numbers, .mp4 a film; returns where, as `draw` does.
+
+        Args:
+            overlay: maps over the picture instead of beside it.
+
+        Raises:
+            UsageError: another suffix, an overlay of what is no picture, or a film of what does not move.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if overlay and suffix != ".png":
+            raise UsageError(f"overlay has no effect on {path.name!r}; only a .png has one")
+        if suffix == ".png":
+            return self.draw(path, overlay=overlay)
+        if suffix == ".npz":
+            return self.save_numbers(path)
+        if suffix == ".mp4":
+            return self.film(path)
+        raise UsageError(f"attention is saved as .png, .npz or .mp4, got {path.name!r}")
+
+    def save_numbers(self, path: Path) -> list[Path]:
         """Writes the numbers as npz and returns where, as `draw` does."""
         written = []
         for name, stream in self.streams.items():

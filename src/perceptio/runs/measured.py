@@ -92,11 +92,12 @@ def assess(
 def headline(measured: Measured) -> Headline:
     """Returns the main result with its interval and what needs no model."""
     value, total = measured.values[measured.task.main_metric], len(measured.predictions.indices)
+    name = metrics.in_words(measured.task.main_metric)
     if measured.confusion is None:
-        return Headline(metric="mean average precision", value=value, split=measured.split, num_samples=total)
+        return Headline(metric=name, value=value, split=measured.split, num_samples=total)
     chance_class, chance = metrics.majority_share(measured.rows.argmax(axis=1), len(measured.classes))
     return Headline(
-        metric="accuracy",
+        metric=name,
         value=value,
         split=measured.split,
         num_samples=total,

@@ -1,7 +1,7 @@
 """Training from a config to a run folder with weights, test result and report."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from perceptio.runs.machine import (
 from perceptio.runs.measured import Measured, assess
 from perceptio.runs.model_file import ModelFacts, read_model, write_model
 from perceptio.runs.opening import draw_training_samples, opening_facts, show_opening
+from perceptio.runs.report_content import open_finished
 from perceptio.runs.results import RunResult, finish_run
 from perceptio.runs.screen import Screen, SilentScreen
 from perceptio.runs.serialisation import dump, to_json
@@ -239,18 +240,24 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
     with processes.agreed():
         if options.tensorboard and processes.is_first:
             report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
-    with stop_on_signals() as should_stop:
-        result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
+    try:
+        with stop_on_signals() as should_stop:
+            result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
+    except Exception as error:
+        if processes.is_first:
+            _report_failure(bench, error)
+        raise
     failures = [failure for own in processes.gather(result.failures) for failure in own]
-    measured = _measure_test(bench, result) if result.ended != "interrupted" and result.state.best_step else None
+    is_measured = result.ended != "interrupted" and result.state.best_step is not None
+    measured = _measure_best(bench, ("validation", "test")) if is_measured else {}
     bench.accelerator.end_training()  # from here on the first process works alone
     if processes.is_first:
-        return _finish(bench, screen, replace(result, failures=tuple(failures)), measured)
+        return _finish(bench, replace(result, failures=tuple(failures)), measured)
     return RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
 
 
-def _measure_test(bench: Workbench, result: FitResult) -> Measured | None:
-    """Measures the best weights on the test samples, all processes together; None in all but the first."""
+def _measure_best(bench: Workbench, splits: Sequence[str]) -> Mapping[str, Measured]:
+    """Measures the best weights on some splits, all processes together; empty in all but the first."""
     best: dict[str, Tensor] = {}
     with bench.processes.agreed():
         if bench.processes.is_first:
@@ -258,15 +265,23 @@ def _measure_test(bench: Workbench, result: FitResult) -> Measured | None:
     model = bench.new_model()
     model.load_state_dict(bench.processes.share(best), assign=True)
     model.to(bench.accelerator.device)
-    shares = bench.predict(model, bench.evaluation_batches("test"), bench.targets("test"))
+    shares = {split: bench.predict(model, bench.evaluation_batches(split), bench.targets(split)) for split in splits}
     with bench.processes.agreed():
         if not bench.processes.is_first:
-            return None
-        records = bench.prepared.records("test")
-        return assess(join(shares), records, split="test", task=bench.task, classes=bench.prepared.classes)
+            return {}
+        return {
+            split: assess(
+                join(found),
+                bench.prepared.records(split),
+                split=split,
+                task=bench.task,
+                classes=bench.prepared.classes,
+            )
+            for split, found in shares.items()
+        }
 
 
-def _finish(bench: Workbench, screen: Screen, result: FitResult, measured: Measured | None) -> RunResult:
+def _finish(bench: Workbench, result: FitResult, measured: Mapping[str, Measured]) -> RunResult:
     known = read_skipped(bench.folder.skipped)  # before a restart other files may have failed
     write_skipped(bench.folder.skipped, list(dict.fromkeys([*known, *result.failures])))
     bench.folder.update_facts(
@@ -279,10 +294,25 @@ def _finish(bench: Workbench, screen: Screen, result: FitResult, measured: Measu
         }
     )
     return finish_run(
-        bench.folder,
-        prepared=bench.prepared,
-        reader=bench.reader,
-        device=bench.accelerator.device,
-        measured=measured,
-        screen=screen,
+        open_finished(bench.folder, bench.prepared, bench.reader, bench.task), measured, bench.accelerator.device
     )
+
+
+def _report_failure(bench: Workbench, error: Exception) -> None:
+    """Writes the report of what there is. Where that fails too, the first error is still the one that people see."""
+    try:
+        rows = MetricLog(bench.folder.metrics).rows()
+        best = read_model(bench.folder.weights)[1].step if bench.folder.weights.is_file() else None
+        bench.folder.update_facts(
+            {
+                "ended": "failed",
+                "failure": " ".join(str(error).split()) or type(error).__name__,
+                "best_step": best,
+                "seconds": rows[-1]["seconds"] if rows else None,
+                "peak_memory_bytes": peak_memory_bytes(bench.accelerator.device),
+            }
+        )
+        run = open_finished(bench.folder, bench.prepared, bench.reader, bench.task)
+        finish_run(run, {}, bench.accelerator.device)
+    except Exception as second:
+        error.add_note(f"no report could be written either: {second}")

@@ -20,6 +20,9 @@ from perceptio.tasks.metric_checks import (
 _Z_95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 
 
+_WORDS = {"map": "mean average precision", "top5_accuracy": "top-5 accuracy"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PerClass:
     """One class of a result: `count` samples truly belong to it. Shares in [0, 1], NaN if undefined or not measured."""
@@ -38,6 +41,11 @@ class ConfusedPair:
     true: str
     predicted: str
     count: int
+
+
+def in_words(metric: str) -> str:
+    """Returns a metric's name for people, such as "balanced accuracy"."""
+    return _WORDS.get(metric, metric.replace("_", " "))
 
 
 def accuracy(probabilities: np.ndarray, targets: np.ndarray, top: int = 1) -> float:

@@ -12,10 +12,12 @@ from perceptio.reporting.content import (
     Cost,
     DataSummary,
     Headline,
-    Mistake,
+    JudgedFile,
     Origin,
     Picture,
+    Range,
     ReportContent,
+    SeenSample,
     SkippedFile,
 )
 from perceptio.tasks.metrics import per_class_table
@@ -73,21 +75,47 @@ def content(tmp_path: Path) -> ReportContent:
         confusion=CONFUSION,
         per_class=per_class_table(CONFUSION, CLASSES),
         mistakes=(
-            Mistake(
+            JudgedFile(
                 file='horse/"><img src=x>.png',
+                split="test",
                 image=np.full((5, 7, 1), 9, np.uint8),
-                true=CLASSES[1],
-                predicted=CLASSES[0],
-                probability=0.9876,
+                labelled=CLASSES[1],
+                answers=((CLASSES[0], 0.9876), (CLASSES[2], 0.01)),
             ),
-            Mistake(file="cat/none.png", image=None, true=CLASSES[0], predicted=CLASSES[2], probability=0.5),
+            JudgedFile(
+                file="cat/none.png", split="test", image=None, labelled=CLASSES[0], answers=((CLASSES[2], 0.5),)
+            ),
         ),
-        samples=Picture(path=picture, caption="Training samples <b>as seen</b>."),
+        unsure=(
+            JudgedFile(
+                file="cat/<b>7.png",
+                split="test",
+                image=np.full((40, 120, 3), 9, np.uint8),
+                labelled=CLASSES[0],
+                answers=((CLASSES[0], 0.41), (CLASSES[1], 0.405)),
+            ),
+        ),
+        suspects=(
+            JudgedFile(
+                file="dog/8.png",
+                split="validation",
+                image=np.arange(200 * 300, dtype=np.uint64).astype(np.uint8).reshape(200, 300, 1),
+                labelled=CLASSES[1],
+                answers=((CLASSES[0], 0.97),),
+            ),
+        ),
+        num_suspects=3,
+        input_size="64 x 64 x 3",
+        samples=(
+            SeenSample(image=np.arange(48, dtype=np.uint8).reshape(4, 4, 3), labels="cat"),
+            SeenSample(image=np.arange(48, dtype=np.uint8).reshape(2, 24, 1), labels=CLASSES[1]),
+        ),
         attention=(Picture(path=picture, caption="Attention of a.jpg."),),
         data=DataSummary(
             source="photos/<i>",
             counts={"train": dict.fromkeys(CLASSES, 834), "test": {CLASSES[0]: 60, "late class": 7}},
-            how_split="made by class with seed 0",
+            how_split="The split was drawn by class with seed 0: 15 % for validation and 15 % for test.",
+            sizes=(Range(name="height (pixels)", smallest=120, median=768.5, largest=4000),),
             skipped=(SkippedFile(file="bad\udce9\n\x1b[31m.jpg", reason="truncated after 20,480 bytes"),),
             duplicates=(("a/1.jpg", "a/2.jpg"),),
             leaks=(("a/3.jpg", "b/<u>4.jpg"),),
@@ -99,6 +127,7 @@ def content(tmp_path: Path) -> ReportContent:
             peak_memory_bytes=1_900_000_000,
             num_parameters=4_123_456,
             flops_per_sample=707.2e9,
+            waiting_share=0.031,
         ),
         origin=Origin(
             command="perceptio train --data 'a</code><script>b'",

@@ -5,6 +5,7 @@ import pytest
 
 from perceptio.reporting.content import DataSummary, ReportContent
 from perceptio.reporting.model_card import write_model_card
+from perceptio.reporting.sentences import limits
 from perceptio.tasks.metrics import PerClass
 
 
@@ -17,11 +18,19 @@ def card(content: ReportContent, tmp_path: Path) -> str:
 def test_it_says_what_how_well_and_how_to_repeat(card: str) -> None:
     assert card.startswith("# photos-001\n\nA Perceiver (arXiv 2103.03206)")
     headings = [line for line in card.splitlines() if line.startswith("## ")]
-    assert headings == ["## Use it", "## Result", "## Each class", "## Data", "## Cost", "## Repeat it"]
+    assert headings == [
+        f"## {name}"
+        for name in (
+            "Intended use", "Use it", "Result", "Each class", "Limits", "Data", "Cost", "How it was made",
+        )
+    ]  # fmt: skip
+    assert "To label files like those that it was trained on with 3 classes: cat, dog" in card
+    assert "    for answer in perceptio.load('runs/photos 001').predict(['FILE']):\n" in card
     assert "82.1 % of 179 test samples were classified correctly (95 % interval 75.8 to 87.0)" in card
     assert "| cat | 60 | 69.4 % | 83.3 % |" in card
     assert "    perceptio predict 'runs/photos 001' FILE\n" in card
     assert "    perceptio train --data 'a</code><script>b'\n" in card
+    assert "    perceptio train --config 'runs/photos 001/config.json'\n" in card
     assert "- training time: 14 min 3 s" in card
     assert "Caution: equal files in different splits (1 group) flatter the result." in card
     assert "seed 7; torch 2.13.0; 2 CPU cores" in card
@@ -61,6 +70,7 @@ def test_parts_that_are_unknown_are_left_out(tmp_path: Path) -> None:
     write_model_card(ReportContent(run="r", recipe="x", data=DataSummary(source="d")), tmp_path / "README.md")
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert [line for line in card.splitlines() if line.startswith("#")] == ["# r", "## Data"]
+    assert "Trained on d." in card
 
 
 def test_many_classes_are_cut_and_say_so(content: ReportContent, tmp_path: Path) -> None:
@@ -70,3 +80,31 @@ def test_many_classes_are_cut_and_say_so(content: ReportContent, tmp_path: Path)
     assert "| k49 | 1 |" in card
     assert "| k50 |" not in card
     assert "10 more rows are in report.html." in card
+
+
+def test_limits_are_those_that_the_numbers_show(content: ReportContent) -> None:
+    headline = content.headline
+    assert headline is not None
+    told = "\n".join(limits(content))
+    assert "There are only 179 test samples: the result is known to 75.8 to 87.0 % and no better." in told
+    assert "3 validation or test samples may bear a wrong label" in told
+    assert "no better than" not in told
+    assert "misses more than half" not in told
+    rows = (
+        PerClass(name="owl", count=19, precision=1.0, recall=0.49),
+        PerClass(name="cow", count=20, precision=1.0, recall=0.5),
+    )
+    poor = dataclasses.replace(
+        content,
+        per_class=rows,
+        num_suspects=0,
+        headline=dataclasses.replace(headline, split="validation", value=0.35, interval=(0.33, 0.37), chance=0.3352),
+    )
+    told = "\n".join(limits(poor))
+    assert "may be no better than always saying" in told
+    assert "that gives 33.5 %, and the 95 % interval begins at 33.0 %." in told
+    assert "Fewer than 20 samples measure owl: those rows say little." in told
+    assert "misses more than half of the samples of owl." in told
+    assert "The test samples were not used: the result chose the epoch, which flatters it." in told
+    assert "There are only" not in told
+    assert "wrong label" not in told

@@ -11,7 +11,7 @@ import pytest
 
 from perceptio.errors import MissingExtraError
 from perceptio.reporting import numbers, report
-from perceptio.reporting.content import DataSummary, Headline, Mistake, ReportContent, SkippedFile
+from perceptio.reporting.content import DataSummary, Headline, JudgedFile, ReportContent, SkippedFile
 from perceptio.reporting.report import list_sections, render_report, write_report
 from perceptio.tasks.metrics import multi_label_table
 
@@ -68,7 +68,8 @@ def page(content: ReportContent, tmp_path: Path) -> Page:
 
 
 def test_every_section_is_there_with_a_heading_and_a_link(page: Page) -> None:
-    anchors = ["curves", "confusion", "classes", "mistakes", "samples", "attention", "data", "cost", "repeat"]
+    anchors = ["curves", "confusion", "classes", "mistakes", "unsure", "labels", "samples", "attention"]
+    anchors += ["data", "cost", "repeat"]
     assert list(page.sections) == ["result", *anchors]
     assert [attributes["href"] for tag, attributes in page.tags if tag == "a"] == [f"#{name}" for name in anchors]
     headings = [tag for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
@@ -86,7 +87,11 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing(content: ReportCon
     assert "@import" not in html
     for _, attributes in page.tags:
         for name in ("src", "href"):
-            assert str(attributes.get(name) or "#").startswith(("data:image/png;base64,", "#"))
+            assert str(attributes.get(name) or "#").startswith(
+                ("data:image/png;base64,", "data:image/jpeg;base64,", "#")
+            )
+    (policy,) = [attributes["content"] for tag, attributes in page.tags if "http-equiv" in attributes]
+    assert str(policy).startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline';")
 
 
 def test_names_are_text_and_hidden_characters_are_spelt_out(content: ReportContent, page: Page) -> None:
@@ -115,20 +120,21 @@ def test_the_numbers_are_those_of_the_content(page: Page) -> None:
     assert "left:82.12%" in styles
     assert "left:33.52%" in styles
     assert "12 files were grey." in page.sections["data"]
-    for text in ("14 min 3 s", "35 samples a second", "1.9 GB", "4.1 M (4,123,456)", "707 GFLOPs"):
+    for text in ("14 min 3 s", "35 samples a second", "1.9 GB", "4.1 M (4,123,456)", "707 GFLOPs", "3 % of the time"):
         assert text in page.sections["cost"]
     for text in (
         '"num_latents": 128',
         '"source": "photos"',
         "2.13.0",
         "perceptio predict 'runs/photos 001' FILE",
+        "perceptio train --config 'runs/photos 001/config.json'",
     ):
         assert text in page.sections["repeat"]
 
 
 def test_tables_hold_the_confusion_the_classes_and_the_counts(page: Page) -> None:
     cat, dog, bell = "cat", "dog <script>alert(1)</script>", r"bell\x07\u202e & 犬"
-    _, most_frequent, matrix, classes, counts, _ = page.tables
+    _, most_frequent, matrix, classes, counts, sizes, _ = page.tables
     assert most_frequent == [
         ["true class", "taken for", "times", "of the class"],
         [bell, cat, "20", "35.1 %"],
@@ -156,6 +162,7 @@ def test_tables_hold_the_confusion_the_classes_and_the_counts(page: Page) -> Non
         ["late class", "0", "7"],
         ["all", "2,502", "67"],
     ]
+    assert sizes == [["", "smallest", "median", "largest"], ["height (pixels)", "120", "768.5", "4,000"]]
 
 
 def test_every_number_of_the_history_is_in_a_table(page: Page) -> None:
@@ -178,13 +185,58 @@ def test_pictures_are_embedded_with_alt_texts(page: Page, read_png: Callable[[by
         "Loss over the epochs: training from 1.5 to 0.5; validation from 0.9 to 0.9; best epoch 2.",
         "Accuracy over the epochs: validation from 0.5 to 0.8125; best epoch 2.",
         "Learning rate over the epochs: learning rate from 0.001 to 0.001; best epoch 2.",
-        r'horse/"><img src=x>.png: dog <script>alert(1)</script>, taken for cat',
-        "Training samples <b>as seen</b>.",
+        r'horse/"><img src=x>.png, labelled dog <script>alert(1)</script>; the model says cat, 98.8 %',
+        "cat/<b>7.png, labelled cat; the model says cat, 41.0 %",
+        "dog/8.png, labelled dog <script>alert(1)</script>; the model says cat, 97.0 %",
+        "A training sample as the model sees it: cat",
+        "A training sample as the model sees it: dog <script>alert(1)</script>",
         "Attention of a.jpg.",
     ]
     decoded = [base64.b64decode(str(image["src"]).partition("base64,")[2]) for image in images]
     assert all(read_png(png).shape[1] > 300 for png in decoded[:3])
-    assert read_png(decoded[4]).shape == (4, 4, 3)
+    assert read_png(decoded[6]).shape == (4, 4, 3)
+    assert read_png(decoded[7]).shape == (2, 24, 3)
+    assert len(decoded[5]) < 240 * 160
+
+
+def test_wide_pictures_get_wide_cells(page: Page) -> None:
+    cells = [attributes.get("class") for tag, attributes in page.tags if tag == "li"][:6]
+    assert cells == [None, None, "broad", None, None, "broad"]
+
+
+def test_each_judged_file_says_what_the_model_and_the_label_say(page: Page) -> None:
+    assert "cat 98.8 %, bell" in page.sections["mistakes"]
+    assert "can no longer be read" in page.sections["mistakes"]
+    assert "cat 41.0 %, dog <script>alert(1)</script> 40.5 %" in page.sections["unsure"]
+    labels = page.sections["labels"]
+    assert "3 validation or test samples, of which the surest 1 are shown." in labels
+    assert "gives another class at least 90 %, and of all answers that are as sure at least 90 % agree" in labels
+    assert "labelled dog <script>alert(1)</script>" in labels
+    assert "dog/8.png, validation" in labels
+
+
+def test_no_label_that_looks_wrong_is_said_too(content: ReportContent) -> None:
+    fine = dataclasses.replace(content, suspects=(), num_suspects=0)
+    assert "None.\nThe rule: the model gives" in Page(render_report(fine)).sections["labels"]
+    assert "Some may be labelled wrongly" in Page(render_report(fine)).sections["mistakes"]
+
+
+def test_a_run_that_failed_says_why(content: ReportContent) -> None:
+    failed = dataclasses.replace(content, headline=None, problem="loss <i>is</i> not a number")
+    section = Page(render_report(failed)).sections["result"]
+    assert "Training failed. loss <i>is</i> not a number" in section
+
+
+def test_reasons_are_counted_where_there_are_several(content: ReportContent) -> None:
+    skipped = tuple(SkippedFile(file=f"{k}.jpg", reason="empty" if k else "truncated") for k in range(3))
+    page = Page(render_report(dataclasses.replace(content, data=DataSummary(source="photos", skipped=skipped))))
+    assert page.tables[-2] == [["reason", "files"], ["empty", "2"], ["truncated", "1"]]
+
+
+def test_a_run_from_python_has_no_command_line(content: ReportContent) -> None:
+    assert content.origin is not None
+    silent = dataclasses.replace(content, origin=dataclasses.replace(content.origin, command=""))
+    assert "This run was started from Python." in Page(render_report(silent)).sections["repeat"]
 
 
 def test_light_dark_and_phones(content: ReportContent) -> None:
@@ -197,7 +249,7 @@ def test_an_empty_run_has_a_page_that_says_so() -> None:
     content = ReportContent(run="photos-002", recipe="images-small")
     page = Page(render_report(content))
     assert list(page.sections) == ["result"]
-    assert "Nothing was measured yet" in page.sections["result"]
+    assert "Nothing was measured: the run ended before its first evaluation." in page.sections["result"]
     assert list_sections(content) == ()
 
 
@@ -257,10 +309,10 @@ def test_a_missing_extra_is_named(module: str, content: ReportContent, monkeypat
 def test_messages(content: ReportContent, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"each of the 2 classes: got \(3, 3\)\. Name every class"):
         dataclasses.replace(content, classes=("a", "b"))
-    assert content.samples is not None
-    content.samples.path.write_bytes(b"<!DOCTYPE html>")
+    (picture,) = content.attention
+    picture.path.write_bytes(b"<!DOCTYPE html>")
     with pytest.raises(ValueError, match=r"it begins with b'<!DOCTYP'\. Save it as PNG"):
         render_report(content)
-    picture = Mistake(file="f", image=np.zeros((3, 2, 2), np.uint8), true="a", predicted="b", probability=1.0)
+    wrong = JudgedFile(file="f", split="test", image=np.zeros((3, 2, 2), np.uint8), labelled="a", answers=(("b", 1.0),))
     with pytest.raises(ValueError, match=r"uint8 \(height, width, 1 or 3\): got uint8 \(3, 2, 2\)\. Undo the"):
-        render_report(ReportContent(run="r", recipe="x", mistakes=(picture,)))
+        render_report(ReportContent(run="r", recipe="x", mistakes=(wrong,)))

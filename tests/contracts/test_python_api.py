@@ -1,0 +1,76 @@
+"""The Python API is equal to the command line: every option that a command's help names has its counterpart."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+import perceptio
+from perceptio.cli.main import COMMANDS
+from perceptio.runs.attend import Attention
+
+FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
+    "train": (perceptio.train,),
+    "predict": (perceptio.Run.predict,),
+    "evaluate": (perceptio.Run.evaluate,),
+    "attend": (perceptio.Run.attend, Attention.save),
+    "recipes": (perceptio.list_recipes,),
+    "info": (perceptio.info,),
+}
+"""What does in Python what a command does. A command that is missing here has no counterpart yet, and fails."""
+
+ELSEWHERE: Mapping[str, str] = {
+    "train --json": "train returns the values",
+    "train --quiet": "nothing is shown unless a screen is given",
+    "train --field.path": "dataclasses.replace on the config of perceptio.recipe or perceptio.choose",
+    "predict --json": "predict yields the values",
+    "predict --top": "probabilities are sorted",
+    "evaluate --json": "evaluate returns the values",
+    "attend --json": "save returns where it wrote",
+    "attend --out": "save takes the path",
+    "attend --npz": "save to a path with this suffix",
+    "attend --movie": "save to a path that ends in .mp4",
+    "recipes --json": "list_recipes returns the names",
+    "info --json": "info returns the document",
+}
+"""Options whose counterpart is no parameter of the same name, and what it is instead."""
+
+
+def options_of(help_text: str) -> set[str]:
+    """The options that a help text names, dotted ones by their first part; those of other commands' examples too."""
+    return set(re.findall(r"(?<![\w-])--([a-z][a-z-]*(?:\.path)?)", help_text.split("\nexamples:")[0]))
+
+
+def missing(command: str, help_text: str) -> list[str]:
+    parameters = {name for function in FUNCTIONS[command] for name in inspect.signature(function).parameters}
+    return sorted(
+        option
+        for option in options_of(help_text)
+        if option.replace("-", "_") not in parameters and f"{command} --{option}" not in ELSEWHERE
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_its_counterpart(command: str):
+    assert missing(command, importlib.import_module(f"perceptio.cli.{command}").HELP) == []
+
+
+def test_what_stands_elsewhere_is_still_an_option():
+    for entry in ELSEWHERE:
+        command, _, option = entry.partition(" --")
+        assert option in options_of(importlib.import_module(f"perceptio.cli.{command}").HELP), entry
+
+
+def test_a_missing_counterpart_is_found():
+    text = (
+        "usage: perceptio predict RUN\n\n  --device cpu   where\n  --sharpen N    how much\n\nexamples:\n  --never-mind"
+    )
+    assert missing("predict", text) == ["sharpen"]
+
+
+def test_every_public_function_says_what_it_does():
+    for function in (*{f for functions in FUNCTIONS.values() for f in functions}, perceptio.load, perceptio.choose):
+        assert len(inspect.getdoc(function) or "") > 40, function
