@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from perceptio.errors import MissingExtraError
-from perceptio.reporting import numbers, report
+from perceptio.reporting import numbers, report, style
 from perceptio.reporting.content import DataSummary, Headline, JudgedFile, ReportContent, SkippedFile
 from perceptio.reporting.report import list_sections, render_report, write_report
 from perceptio.tasks.metrics import multi_label_table
@@ -200,8 +200,18 @@ def test_pictures_are_embedded_with_alt_texts(page: Page, read_png: Callable[[by
 
 
 def test_wide_pictures_get_wide_cells(page: Page) -> None:
-    cells = [attributes.get("class") for tag, attributes in page.tags if tag == "li"][:6]
-    assert cells == [None, None, "broad", None, None, "broad"]
+    galleries = [attributes.get("class") for tag, attributes in page.tags if tag == "ul"][:4]
+    assert galleries == ["gallery", "gallery broad", "gallery", "gallery broad"]
+
+
+def test_the_colours_are_safe_and_the_page_says_so(page: Page) -> None:
+    assert "Okabe and Ito's palette" in page.text
+    assert "matrices and maps use cividis" in page.text
+    # Okabe and Ito's own list, from their page on colour universal design.
+    published = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
+    assert set(style.LINES) <= published
+    assert len(set(style.MARKERS)) == len(style.MARKERS) == len(style.LINES)
+    assert style.MATRIX_COLORMAP == "cividis"
 
 
 def test_each_judged_file_says_what_the_model_and_the_label_say(page: Page) -> None:
