@@ -16,8 +16,12 @@ def losses(run: Path) -> list[float]:
     return [row["train_loss"] for row in rows] + [row["validation_loss"] for row in rows]
 
 
-def train_alone_and_together(folder: Path, *options: str) -> tuple[Path, Path, str]:
-    """Trains on `folder`/files in one process and in two; returns both runs and what the two printed."""
+def train_alone_and_together(folder: Path, *options: str, together: tuple[str, ...] = ()) -> tuple[Path, Path, str]:
+    """Trains on `folder`/files in one process and in two; returns both runs and what the two printed.
+
+    Args:
+        together: options of the two alone.
+    """
     arguments = [
         *("train", "--data", "files", "--epochs", "2", "--batch-size", "8", "--workers", "0"),
         *("--model.num-latents", "8", "--model.latent-channels", "16", "--training.patience-epochs", "None"),
@@ -26,16 +30,17 @@ def train_alone_and_together(folder: Path, *options: str) -> tuple[Path, Path, s
     alone = python("-m", "perceptio", *arguments, "--out", "one", cwd=folder)
     assert alone.returncode == 0, alone.stderr
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "perceptio"]
-    together = python(*launcher, *arguments, "--device", "cpu", cwd=folder)
-    assert together.returncode == 0, together.stderr
+    both = python(*launcher, *arguments, *together, "--device", "cpu", cwd=folder)
+    assert both.returncode == 0, both.stderr
     (run,) = (folder / "runs").iterdir()  # one process made it, both used it
-    return folder / "one", run, together.stdout
+    return folder / "one", run, both.stdout
 
 
 @pytest.mark.slow
 def test_two_processes_give_one_processs_losses(tmp_path: Path) -> None:
     make_picture_folder(tmp_path / "files")
-    one, two, printed = train_alone_and_together(tmp_path)
+    mixing = ("--training.mixing.cutmix-share", "0.4", "--training.mixing.mixup-share", "0.4")
+    one, two, printed = train_alone_and_together(tmp_path, *mixing, together=("--training.num-micro-batches", "2"))
     assert losses(two) == pytest.approx(losses(one), rel=1e-5)
     assert printed.count("Report") == 1
     assert json.loads((two / "run.json").read_text())["test"].keys() == {

@@ -18,7 +18,16 @@ from perceptio.tasks.classification import SingleLabel, TargetTable
 from perceptio.training.checkpoint import Checkpoint, LoopState
 from perceptio.training.config import TrainingConfig
 from perceptio.training.fit import fit
-from perceptio.training.job import EvaluationReport, Event, FitResult, Job, Report, SaveFailure, StepReport
+from perceptio.training.job import (
+    EvaluationReport,
+    Event,
+    FitResult,
+    Job,
+    Report,
+    SaveFailure,
+    StepReport,
+    TrainingWarning,
+)
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.processes import Processes
@@ -102,10 +111,16 @@ class Recorder:
         self.steps: list[StepReport] = []
         self.evaluations: list[EvaluationReport] = []
         self.save_failures: list[SaveFailure] = []
+        self.warnings: list[TrainingWarning] = []
 
     def __call__(self, report: Event) -> None:
         """Takes a report."""
-        kinds = {StepReport: self.steps, EvaluationReport: self.evaluations, SaveFailure: self.save_failures}
+        kinds = {
+            StepReport: self.steps,
+            EvaluationReport: self.evaluations,
+            SaveFailure: self.save_failures,
+            TrainingWarning: self.warnings,
+        }
         kinds[type(report)].append(report)
 
     @property

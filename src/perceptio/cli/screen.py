@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from perceptio.json_values import finite
-from perceptio.training.job import EvaluationReport, Event, SaveFailure
+from perceptio.training.job import EvaluationReport, Event, SaveFailure, TrainingWarning
 
 PLAIN_SECONDS = 60.0
 
@@ -45,6 +45,8 @@ class ConsoleScreen:
             self._row(report)
         elif isinstance(report, SaveFailure):
             self.console.print(f"warning: no checkpoint at step {report.step}: {report.reason}", markup=False)
+        elif isinstance(report, TrainingWarning):
+            self.console.print(f"warning: {report.text}", markup=False)
         elif self.console.is_terminal:
             live, task = self._ensure_live("training", report.num_steps)
             epoch = report.step / report.steps_per_epoch

@@ -1,6 +1,6 @@
 """Samples by key, for a map-style loader: what a sample looks like depends on its key alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -64,7 +64,7 @@ class TrainingSamples(Dataset[Sample]):
     def __getitem__(self, key: SampleKey) -> Sample:
         epoch, index = key
         failures: list[Skipped] = []
-        stand_ins = generator(self.seed, "stand-in", epoch, index)
+        stand_ins: Iterator[int] | None = None
         while len(failures) < MAX_STAND_INS:
             record = self.records[index]
             try:
@@ -72,11 +72,18 @@ class TrainingSamples(Dataset[Sample]):
                 view = self.reader.training_view(self.source.load(record), random)
             except FileError as error:
                 failures.append(Skipped(name=record.name, reason=str(error)))
-                index = int(stand_ins.integers(len(self.records)))
+                # Not drawn before it is needed: making a generator takes a tenth of the time of a small picture.
+                stand_ins = stand_ins or self._stand_ins(epoch, index)
+                index = next(stand_ins)
                 continue
             return Sample(index, (view,), tuple(failures))
         # Not raised here: an error from a worker process would reach the user wrapped in a traceback.
         return Sample(index, (), tuple(failures))
+
+    def _stand_ins(self, epoch: int, index: int) -> Iterator[int]:
+        random = generator(self.seed, "stand-in", epoch, index)
+        while True:
+            yield int(random.integers(len(self.records)))
 
 
 class EvaluationSamples(Dataset[Sample]):

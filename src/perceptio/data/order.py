@@ -1,15 +1,17 @@
 """The order of training samples as a function of the seed and the step: nothing about it is ever saved.
 
 Global batch k of an epoch is `epoch_order(..)[k * B : (k + 1) * B]`; what is left over at the end of an epoch is
-dropped. Any number of worker processes, and any step at which training goes on, gives the same batches.
+dropped. Which of its samples are mixed with which is a function of the step as well. Any number of processes, workers
+and micro-batches, and any step at which training goes on, gives the same batches.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 
+from perceptio.data.mixing import Mixing, MixingConfig, draw_mixing
 from perceptio.randomness import generator
 
 SampleKey = tuple[int, int]
@@ -24,6 +26,25 @@ def epoch_order(seed: int, epoch: int, num_samples: int) -> np.ndarray:
     return order
 
 
+@lru_cache(maxsize=8)
+def batch_mixing(config: MixingConfig, seed: int, step: int, batch_size: int) -> Mixing:
+    """Returns how the samples of a global batch are mixed: asked for by the loader, and when the batch is there."""
+    return draw_mixing(config, batch_size, generator(seed, "mix", step))
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What is loaded at once.
+
+    Attributes:
+        keys: the micro-batch's own samples, and after them partners that its samples are mixed with.
+        mixing: how the own samples are mixed, or None when nothing is.
+    """
+
+    keys: list[SampleKey]
+    mixing: Mixing | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingOrder:
     """The micro-batches of a run from one step on, for one of several processes.
@@ -33,6 +54,7 @@ class TrainingOrder:
         num_micro_batches: parts into which each process splits its share of a batch.
         first_step: the step at which training starts or goes on, from 0.
         num_steps: steps of the whole run.
+        mixing: which share of the samples is mixed.
         rank, num_processes: process `rank` takes samples rank, rank + num_processes, .. of each batch.
     """
 
@@ -42,6 +64,7 @@ class TrainingOrder:
     num_micro_batches: int
     first_step: int
     num_steps: int
+    mixing: MixingConfig = field(default_factory=MixingConfig)
     rank: int = 0
     num_processes: int = 1
 
@@ -62,12 +85,21 @@ class TrainingOrder:
         chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
         return [(epoch, int(index)) for index in chosen]
 
+    def micro_batch(self, step: int, micro: int) -> MicroBatch:
+        """Returns one of this process's micro-batches of a step."""
+        samples = self.global_batch(step)
+        share = range(self.rank, self.batch_size, self.num_processes)
+        size = len(share) // self.num_micro_batches
+        places = share[micro * size : (micro + 1) * size]
+        if not self.mixing.active:
+            return MicroBatch([samples[place] for place in places])
+        mixing, guests = batch_mixing(self.mixing, self.seed, step, self.batch_size).part(places)
+        return MicroBatch([samples[place] for place in (*places, *guests)], mixing)
+
     def __len__(self) -> int:
         return (self.num_steps - self.first_step) * self.num_micro_batches
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         for step in range(self.first_step, self.num_steps):
-            share = self.global_batch(step)[self.rank :: self.num_processes]
-            size = len(share) // self.num_micro_batches
             for micro in range(self.num_micro_batches):
-                yield share[micro * size : (micro + 1) * size]
+                yield self.micro_batch(step, micro).keys

@@ -1,6 +1,6 @@
 """A model's answers for a whole set of samples."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,8 +74,7 @@ def predict_share(
     with torch.inference_mode():
         for batch in batches:
             failures.extend(batch.failures)
-            for part in batch.parts(views_at_once):
-                logits = model(*model_inputs(part.to(device), prepare)).float()
+            for part, logits in _answers(model, batch, views_at_once, prepare, device):
                 if not bool(torch.isfinite(logits).all()):
                     raise PerceptioError(
                         "the model's output is not a number: its weights grew too large. Usual cause: a learning rate "
@@ -97,6 +96,36 @@ def predict_share(
         losses=mean_over_views(views, torch.cat(losses).double().numpy()) if losses else np.empty(0),
         failures=tuple(failures),
     )
+
+
+def _answers(
+    model: nn.Module, batch: Batch, views_at_once: int, prepare: Prepare, device: torch.device
+) -> Iterator[tuple[Batch, torch.Tensor]]:
+    """Yields a batch in parts with the model's output for each; half as large ones once memory does not suffice."""
+    rest = [*batch.parts(views_at_once)]
+    while rest:
+        part = rest.pop(0)
+        logits = _output(model, part, prepare, device)
+        if logits is not None:
+            yield part, logits
+            continue
+        if len(part) == 1:
+            raise PerceptioError(
+                "memory does not suffice for the model's answer on one sample: use a larger device, or --device cpu"
+            )
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        size = -(-len(part) // 2)
+        rest = [smaller for larger in (part, *rest) for smaller in larger.parts(size)]
+
+
+def _output(model: nn.Module, part: Batch, prepare: Prepare, device: torch.device) -> torch.Tensor | None:
+    """Returns the model's output, or None when memory did not suffice: what was held for it is then let go."""
+    try:
+        output: torch.Tensor = model(*model_inputs(part.to(device), prepare)).float()
+    except torch.OutOfMemoryError:
+        return None
+    return output
 
 
 def join(shares: Sequence[Predictions]) -> Predictions:

@@ -29,8 +29,9 @@ from perceptio.runs.machine import (
     connect,
     describe_differences,
     exactness_facts,
+    keep_freed_memory,
     make_accelerator,
-    peak_memory_bytes,
+    repeatable,
 )
 from perceptio.runs.measured import Measured, assess
 from perceptio.runs.model_file import ModelFacts, read_model, write_model
@@ -44,6 +45,7 @@ from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
 from perceptio.training.checkpoint import Checkpoint, LoopState, read_checkpoint_of, read_newest_checkpoint
 from perceptio.training.fit import fit
 from perceptio.training.job import FitResult, Job, Report, check_batch_size
+from perceptio.training.memory import peak_memory_bytes
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.processes import Processes
 
@@ -70,7 +72,7 @@ def train_run(
     with processes.connected():
         with processes.agreed():
             check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
-        accelerator = make_accelerator(options.device, config.training.precision)
+        accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
         shown = screen if screen is not None and processes.is_first else SilentScreen()
         prepared = processes.first_does(lambda: _prepare(config, survey, shown))
         name = Path(config.data).stem if config.data else config.recipe
@@ -112,14 +114,14 @@ def resume_run(
         folder = RunFolder(path)
         with processes.agreed():
             check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
-        accelerator = make_accelerator(options.device, config.training.precision)
+        accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
         checkpoint = _read_checkpoint(folder, processes, shown)
         if config.epochs != before.epochs:
             shown.fact("Schedule", f"{config.training.schedule.kind} over {epochs:g} epochs from here on")
         prepared = processes.first_does(lambda: _prepare_again(folder, config, checkpoint, shown))
         with processes.agreed():
             bench = build_workbench(config, prepared, accelerator, processes, folder, options)
-            exact = _how_exact(checkpoint, _exactness(bench))
+            exact = _how_exact(checkpoint, _exactness(bench), repeats=config.training.exact)
             shown.fact("Resume", f"{folder.path} at step {checkpoint.state.step}, {exact}")
             if processes.is_first:
                 folder.write_config(config)
@@ -175,12 +177,14 @@ def _exactness(bench: Workbench) -> dict[str, Any]:
     }
 
 
-def _how_exact(checkpoint: Checkpoint, now: dict[str, Any]) -> str:
+def _how_exact(checkpoint: Checkpoint, now: dict[str, Any], *, repeats: bool) -> str:
     differences = describe_differences(dict(checkpoint.facts), now)
     if differences:
         return f"not bit-exact: {'; '.join(differences)}"
-    if now["device"] != "cpu":
-        return "with the same samples and random choices; sums on a GPU may differ in their last bits"
+    if now["device"] != "cpu" and not repeats:
+        return (
+            "with the same samples and random choices; sums on a GPU may differ in their last bits (--training.exact)"
+        )
     return "bit for bit as if never stopped"
 
 
@@ -209,6 +213,7 @@ def _model_facts(bench: Workbench) -> ModelFacts:
 
 
 def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: Checkpoint | None) -> RunResult:
+    keep_freed_memory()
     log, processes = MetricLog(bench.folder.metrics), bench.processes
     with processes.agreed():
         if processes.is_first:
@@ -241,7 +246,7 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
         if options.tensorboard and processes.is_first:
             report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
     try:
-        with stop_on_signals() as should_stop:
+        with stop_on_signals() as should_stop, repeatable(bench.config.training.exact):
             result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
     except Exception as error:
         if processes.is_first:
@@ -290,6 +295,7 @@ def _finish(bench: Workbench, result: FitResult, measured: Mapping[str, Measured
             "best_step": result.state.best_step,
             "steps": result.state.step,
             "seconds": result.state.seconds,
+            "micro_batch_size": result.state.micro_batch_size,
             "peak_memory_bytes": peak_memory_bytes(bench.accelerator.device),
         }
     )

@@ -136,7 +136,11 @@ class TargetTable:
 
     def __getitem__(self, indices: Tensor | np.ndarray) -> Float[Tensor, "B K"]:
         """Returns one row for each index, 1.0 in the columns of its labels."""
-        rows = torch.zeros(len(indices), self.num_classes)
-        for row, index in enumerate(indices.tolist()):
-            rows[row, self._columns[self._starts[index] : self._starts[index + 1]]] = 1.0
-        return rows
+        chosen = np.asarray(indices)
+        starts = self._starts[chosen]
+        counts = self._starts[chosen + 1] - starts
+        # Number of each label among those of its row, and so its place among all labels.
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = np.zeros((len(chosen), self.num_classes), dtype=np.float32)
+        rows[np.repeat(np.arange(len(chosen)), counts), self._columns[np.repeat(starts, counts) + within]] = 1.0
+        return torch.from_numpy(rows)

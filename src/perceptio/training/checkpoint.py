@@ -36,6 +36,8 @@ class LoopState:
         best_key: what the evaluations are ordered by: (main metric, minus validation loss).
         window_loss_sum, window_steps: sum of the losses since the last evaluation, and of how many steps.
         seconds: time spent training so far, over all restarts.
+        micro_batch_size: samples that a process runs at once where memory did not suffice for as many as the config
+            says, else None.
     """
 
     step: int = 0
@@ -44,6 +46,7 @@ class LoopState:
     window_loss_sum: float = 0.0
     window_steps: int = 0
     seconds: float = 0.0
+    micro_batch_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

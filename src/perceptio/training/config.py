@@ -16,10 +16,11 @@ class TrainingConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
     num_micro_batches: int = 1
-    """Parts of a batch that are run one after the other (gradient accumulation): less memory, and the same result, but
-    that mixup and cutmix take a sample's partner from its own part."""
+    """Parts of a batch that are run one after the other (gradient accumulation): less memory, and the same result."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Auto: bf16 autocast on a GPU, fp32 on a CPU."""
+    exact: bool = False
+    """Whether only operations are used that repeat their result bit for bit: slower on a GPU; a CPU does so anyway."""
     compile: bool = False
     """Whether torch.compile builds the model's step: minutes at the start, faster steps after."""
     sharding: Literal["none", "full"] = "none"

@@ -16,46 +16,57 @@ class Feed:
     """Hands out this process's micro-batches in order, from one step on.
 
     Attributes:
+        order: which samples a micro-batch has, and how they are mixed.
         failures: files that could not be read so far.
         seconds_waited: time spent waiting for batches so far.
     """
 
-    def __init__(self, job: Job, accelerator: Accelerator, *, first_step: int) -> None:
+    order: TrainingOrder
+
+    def __init__(self, job: Job, accelerator: Accelerator, *, first_step: int, num_micro_batches: int) -> None:
         self.job = job
         self.accelerator = accelerator
         self.failures: list[Skipped] = []
         self.seconds_waited = 0.0
-        self._batches = self._load(first_step)
+        self.restart(first_step, num_micro_batches)
 
-    def next_batch(self) -> Batch:
-        """Returns the next micro-batch.
+    def restart(self, step: int, num_micro_batches: int) -> None:
+        """Goes on with the first micro-batch of a step, each step in so many of them.
 
         Raises:
-            DataError: when too many files in a row cannot be read.
+            ValueError: when processes and micro-batches do not divide the batch.
         """
-        asked = time.monotonic()
-        batch = next(self._batches)
-        self.seconds_waited += time.monotonic() - asked
-        self.failures.extend(batch.failures)
-        parts = self.job.config.num_micro_batches * self.accelerator.num_processes
-        if len(batch) == 0 or len(batch) * parts != self.job.batch_size:
-            raise DataError(_unreadable(batch))
-        return batch
-
-    def _load(self, first_step: int) -> Iterator[Batch]:
         job = self.job
-        order = TrainingOrder(
+        self.order = TrainingOrder(
             seed=job.seed,
             num_samples=len(job.samples),
             batch_size=job.batch_size,
-            num_micro_batches=job.config.num_micro_batches,
-            first_step=first_step,
+            num_micro_batches=num_micro_batches,
+            first_step=step,
             num_steps=job.num_steps,
+            mixing=job.config.mixing,
             rank=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,
         )
         pin_memory = self.accelerator.device.type == "cuda"
-        return iter(make_loader(job.samples, order, num_workers=job.num_workers, pin_memory=pin_memory))
+        self._asked = iter(self.order)
+        self._batches: Iterator[Batch] = iter(
+            make_loader(job.samples, self.order, num_workers=job.num_workers, pin_memory=pin_memory)
+        )
+
+    def next_batch(self) -> Batch:
+        """Returns the next micro-batch: its own samples, then the partners that they are mixed with.
+
+        Raises:
+            DataError: when too many files in a row cannot be read.
+        """
+        began = time.monotonic()
+        batch = next(self._batches)
+        self.seconds_waited += time.monotonic() - began
+        self.failures.extend(batch.failures)
+        if len(batch) != len(next(self._asked)):
+            raise DataError(_unreadable(batch))
+        return batch
 
 
 def _unreadable(batch: Batch) -> str:

@@ -13,7 +13,8 @@ from torch import nn
 
 from perceptio.training.checkpoint import Checkpoint, LoopState, load_optimizer
 from perceptio.training.feed import Feed
-from perceptio.training.job import EvaluationReport, FitResult, Job, Report, StepReport
+from perceptio.training.job import EvaluationReport, FitResult, Job, Report, StepReport, TrainingWarning
+from perceptio.training.memory import parts_of_at_most
 from perceptio.training.optimizers import build_optimizer
 from perceptio.training.processes import Processes
 from perceptio.training.saving import Saver
@@ -56,7 +57,9 @@ def fit(
     if resume is not None:
         load_optimizer(job.model, optimizer, resume.optimizer)
     runner = cast(nn.Module, torch.compile(model)) if job.config.compile else model
-    feed = Feed(job, accelerator, first_step=state.step)
+    feed = Feed(
+        job, accelerator, first_step=state.step, num_micro_batches=_num_micro_batches(job, processes.count, state)
+    )
     train_step = TrainStep(
         job=job,
         accelerator=accelerator,
@@ -65,9 +68,18 @@ def fit(
         optimizer=optimizer,
         stepper=stepper,
         feed=feed,
+        report=report,
     )
     saver = Saver(job, optimizer, processes, report)
     return _Loop(job, processes, train_step, plain, saver, state, report).run(should_stop)
+
+
+def _num_micro_batches(job: Job, num_processes: int, state: LoopState) -> int:
+    """Returns the config's number, or one that memory sufficed for before the run was stopped."""
+    asked = job.config.num_micro_batches
+    if state.micro_batch_size is None:
+        return asked
+    return parts_of_at_most(job.batch_size // num_processes, state.micro_batch_size, at_least=asked)
 
 
 class _Loop:
@@ -90,7 +102,8 @@ class _Loop:
         self.saver = saver
         self.state = state
         self.report = report
-        self.watch = Watch(train_step.feed, batch_size=job.batch_size, step=state.step)
+        device = train_step.accelerator.device
+        self.watch = Watch(train_step.feed, device, batch_size=job.batch_size, step=state.step)
 
     def run(self, should_stop: Callable[[], bool]) -> FitResult:
         """Runs the remaining steps."""
@@ -144,6 +157,7 @@ class _Loop:
             seconds=seconds,
             window_loss_sum=self.state.window_loss_sum + result.loss,
             window_steps=self.state.window_steps + 1,
+            micro_batch_size=self.train_step.lowered_micro_batch_size,
         )
 
     def _evaluate(self, last: StepResult | None, seconds_left: float) -> None:
@@ -181,6 +195,9 @@ class _Loop:
                 seconds_left=seconds_left,
             )
         )
+        warning = self.watch.warning(measured)
+        if warning is not None:
+            self.report(TrainingWarning(step=state.step, text=warning))
         self.watch.restart(state.step)
 
     def _whole_model(self) -> nn.Module:

@@ -96,6 +96,14 @@ class SaveFailure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingWarning:
+    """Something that does not stop training and that somebody should know; said once."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitResult:
     """How training ended: "finished", "patience" or "interrupted"."""
 
@@ -104,7 +112,7 @@ class FitResult:
     failures: tuple[Skipped, ...]
 
 
-Event = StepReport | EvaluationReport | SaveFailure
+Event = StepReport | EvaluationReport | SaveFailure | TrainingWarning
 Report = Callable[[Event], None]
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from perceptio.training.lamb import Lamb
+from perceptio.training.sharding import is_sharded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,12 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, learning_rate: fl
     ]
     if config.kind == "lamb":
         return Lamb(groups, lr=learning_rate, betas=config.betas, eps=config.eps)
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=config.betas, eps=config.eps)
+    # On a CPU one loop over all of a parameter's values is several times faster than torch's default, ten operations on
+    # each parameter; on a GPU the default takes all parameters at once and is as fast.
+    in_one_loop = next(model.parameters()).device.type == "cpu" and not is_sharded(model)
+    return torch.optim.AdamW(
+        groups, lr=learning_rate, betas=config.betas, eps=config.eps, fused=True if in_one_loop else None
+    )
 
 
 NamedParameters = list[tuple[str, nn.Parameter]]

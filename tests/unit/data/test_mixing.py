@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from perceptio.data.mixing import MixingConfig, draw_box, mix
+from perceptio.data.mixing import Mixing, MixingConfig, draw_mixing, mix, place_box
 from perceptio.randomness import generator
 
 BATCH, CLASSES = 31, 7
@@ -20,15 +20,21 @@ def numbered(shape: tuple[int, ...]) -> torch.Tensor:
 
 
 def found_partners(seed: int) -> list[int]:
-    """The partner of each sample, read from a mix that replaces everything."""
+    """The partner that each sample has where it is mixed."""
     return generator(seed).permutation(BATCH).tolist()
+
+
+def mix_all(
+    inputs: torch.Tensor, targets: torch.Tensor, config: MixingConfig, random: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return mix(inputs, targets, draw_mixing(config, len(inputs), random))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("seed", range(3))
 def test_cutmix_targets_are_the_share_of_pixels_kept(shape: tuple[int, ...], seed: int):
     inputs, targets = numbered(shape), one_hot()
-    mixed, soft = mix(inputs, targets, MixingConfig(cutmix_share=1.0), generator(seed))
+    mixed, soft = mix_all(inputs, targets, MixingConfig(cutmix_share=1.0), generator(seed))
     shares = []
     for row in range(BATCH):
         places = mixed[row].reshape(-1, 3)
@@ -50,7 +56,7 @@ def test_cutmix_targets_are_the_share_of_pixels_kept(shape: tuple[int, ...], see
 @pytest.mark.parametrize("seed", range(3))
 def test_mixup_targets_are_the_weight_of_every_pixel(shape: tuple[int, ...], seed: int):
     inputs, targets = numbered(shape), one_hot()
-    mixed, soft = mix(inputs, targets, MixingConfig(mixup_share=1.0, mixup_alpha=0.7), generator(seed))
+    mixed, soft = mix_all(inputs, targets, MixingConfig(mixup_share=1.0, mixup_alpha=0.7), generator(seed))
     for row, partner in enumerate(found_partners(seed)):
         if partner == row:
             torch.testing.assert_close(mixed[row], inputs[row])
@@ -70,7 +76,7 @@ def test_shares_decide_how_many_are_mixed_and_how():
     counts = {"whole": 0, "blended": 0, "pasted": 0}
     for seed in range(40):
         inputs = numbered((11, 13))
-        mixed, _ = mix(inputs, one_hot(), config, generator(seed))
+        mixed, _ = mix_all(inputs, one_hot(), config, generator(seed))
         for row, partner in enumerate(found_partners(seed)):
             values = set(mixed[row].flatten().tolist())
             if partner == row or values <= {float(row)}:
@@ -91,21 +97,21 @@ def test_off_changes_nothing_and_says_so():
     assert MixingConfig(mixup_share=0.1).active
     assert MixingConfig(cutmix_share=0.1).active
     inputs, targets = numbered((3, 5)), one_hot()
-    mixed, soft = mix(inputs, targets, config, generator(0))
+    mixed, soft = mix_all(inputs, targets, config, generator(0))
     assert torch.equal(mixed, inputs)
     assert torch.equal(soft, targets)
 
 
 def test_the_inputs_stay_as_they_are():
     inputs, targets = numbered((5, 7)), one_hot()
-    mix(inputs, targets, MixingConfig(mixup_share=0.5, cutmix_share=0.5), generator(0))
+    mix_all(inputs, targets, MixingConfig(mixup_share=0.5, cutmix_share=0.5), generator(0))
     assert torch.equal(inputs, numbered((5, 7)))
     assert torch.equal(targets, one_hot())
 
 
 def test_the_same_generator_gives_the_same_mix_another_gives_another():
     config = MixingConfig(mixup_share=0.5, cutmix_share=0.5)
-    results = [mix(numbered((5, 7)), one_hot(), config, generator(seed)) for seed in (1, 1, 2)]
+    results = [mix_all(numbered((5, 7)), one_hot(), config, generator(seed)) for seed in (1, 1, 2)]
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])
     assert not torch.equal(results[0][0], results[2][0])
@@ -117,12 +123,37 @@ def test_a_box_away_from_the_borders_has_the_share(share: float):
     lengths = (101, 103)
     sizes = []
     for seed in range(50):
-        box = draw_box(lengths, share, generator(seed))
+        box = place_box(lengths, share, generator(seed).uniform(size=3))
         assert all(0 <= part.start <= part.stop <= length for part, length in zip(box, lengths, strict=True))
         sizes.append(np.prod([part.stop - part.start for part in box]) / np.prod(lengths))
     assert max(sizes) <= share + 0.02
     if share == 0.25:
         assert max(sizes) > share - 0.02
+
+
+@pytest.mark.parametrize("places", [range(31), range(7), range(24, 31), range(1, 31, 3), [5]])
+def test_a_part_of_a_batch_is_mixed_as_in_the_whole(places):
+    inputs, targets = numbered((5, 7)), one_hot()
+    whole = draw_mixing(MixingConfig(mixup_share=0.4, cutmix_share=0.4), BATCH, generator(3))
+    expected = [tensor[list(places)] for tensor in mix(inputs, targets, whole)]
+    mixing, guests = whole.part(places)
+    loaded = [*places, *guests]
+    assert len(loaded) == len(set(loaded)), "nothing is loaded twice"
+    found = mix(inputs[loaded], targets[loaded], mixing)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+def test_only_partners_of_mixed_samples_are_guests():
+    whole = Mixing(
+        partners=np.array([3, 1, 4, 3, 0]), kept=np.array([0.5, 1, 1, 1, 0.5]), replaced=np.array([0, 0, 0.3, 0, 0]),
+        centres=np.zeros((5, 3)),
+    )  # fmt: skip
+    assert whole.part([0, 1])[1] == [3]
+    assert whole.part([1, 3])[1] == []
+    assert whole.part([2, 4])[1] == [0]
+    assert len(whole.part([2, 4])[0]) == 2
+    assert draw_mixing(MixingConfig(), BATCH, generator(0)).part(range(10))[1] == []
 
 
 @pytest.mark.parametrize(

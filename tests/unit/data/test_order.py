@@ -1,7 +1,9 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perceptio.data.order import TrainingOrder, epoch_order
+from perceptio.data.mixing import MixingConfig
+from perceptio.data.order import TrainingOrder, batch_mixing, epoch_order
 
 
 @st.composite
@@ -64,3 +66,31 @@ def test_seed_and_epoch_change_the_order():
     orders = [tuple(epoch_order(seed, epoch, 101)) for seed in range(5) for epoch in range(5)]
     assert len(set(orders)) == 25
     assert tuple(epoch_order(0, 0, 101)) == orders[0]
+
+
+@pytest.mark.parametrize(("num_processes", "num_micro_batches"), [(1, 1), (1, 4), (2, 2), (4, 3)])
+def test_partners_are_those_of_the_global_batch(num_processes: int, num_micro_batches: int):
+    mixing = MixingConfig(mixup_share=0.3, cutmix_share=0.3)
+    fields = {
+        "seed": 5, "num_samples": 60, "batch_size": 24, "num_micro_batches": num_micro_batches,
+        "num_steps": 4, "first_step": 0, "mixing": mixing, "num_processes": num_processes,
+    }  # fmt: skip
+    for step in range(4):
+        whole = batch_mixing(mixing, 5, step, 24)
+        keys = TrainingOrder(**fields).global_batch(step)
+        expected = {keys[row]: keys[partner] for row, partner in enumerate(whole.partners)}
+        found = {}
+        for rank in range(num_processes):
+            order = TrainingOrder(**fields, rank=rank)
+            for micro in range(num_micro_batches):
+                loaded = order.micro_batch(step, micro)
+                own = loaded.keys[: len(loaded.mixing)]
+                found |= {key: loaded.keys[row] for key, row in zip(own, loaded.mixing.partners, strict=True)}
+        assert found == expected
+        assert any(key != partner for key, partner in found.items())
+
+
+def test_without_mixing_nothing_is_loaded_beside_the_batch():
+    order = TrainingOrder(seed=0, num_samples=9, batch_size=8, num_micro_batches=2, first_step=0, num_steps=1)
+    assert order.micro_batch(0, 1).mixing is None
+    assert order.micro_batch(0, 0).keys + order.micro_batch(0, 1).keys == order.global_batch(0)

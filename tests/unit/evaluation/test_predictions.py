@@ -127,6 +127,37 @@ def test_an_output_that_is_no_number_is_an_error_with_the_way_out():
         predict(make_source(3), Overflow())
 
 
+class Cramped(MeanColour):
+    """Has no memory for more than three samples."""
+
+    def forward(self, inputs, extents, present):
+        if len(inputs["image"]) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory (a fake)")
+        return super().forward(inputs, extents, present)
+
+
+@pytest.mark.parametrize("views_at_once", [3, 4, 64])
+def test_fewer_at_once_where_memory_does_not_suffice(views_at_once: int):
+    source = make_source(11)
+    model = Cramped()
+    found, expected = predict(source, model, views_at_once=views_at_once), predict(source, MeanColour())
+    assert found.indices.tolist() == expected.indices.tolist() == list(range(11))
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-6)
+    assert max(model.seen) <= 3
+
+
+def test_a_sample_that_does_not_fit_is_an_error_with_the_way_out():
+    class Full(MeanColour):
+        def forward(self, inputs, extents, present):
+            raise torch.OutOfMemoryError("CUDA out of memory (a fake)")
+
+    with pytest.raises(
+        PerceptioError,
+        match=r"memory does not suffice for the model's answer on one sample: use a larger device, or --device cpu$",
+    ):
+        predict(make_source(3), Full())
+
+
 class ShiftingReader(NoisyReader):
     """Shows a sample in one, two or three views, as its first value says, each darker than the one before."""
 

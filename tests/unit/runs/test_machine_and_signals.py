@@ -15,7 +15,6 @@ from perceptio.runs.machine import (
     git_revision,
     make_accelerator,
     package_versions,
-    peak_memory_bytes,
 )
 
 
@@ -77,5 +76,4 @@ def test_machine_and_versions_are_recorded():
     assert package_versions()["torch"] == torch.__version__
     assert package_versions().keys() == {"perceptio", "python", "torch", "numpy", "pillow", "accelerate"}
     assert "CPU cores" in describe_machine(torch.device("cpu"))
-    assert peak_memory_bytes(torch.device("cpu")) > 50 * 2**20
     assert git_revision() is None or len(git_revision()) >= 7

@@ -128,6 +128,15 @@ def test_two_micro_batches_are_one_batch(tmp_path: Path):
     assert (len(one.steps), len(two.steps)) == (1, 1)
 
 
+def test_mixed_samples_are_the_same_in_any_micro_batches(tmp_path: Path):
+    config = replace(PLAIN, mixing=MixingConfig(mixup_share=0.4, cutmix_share=0.4))
+    _, one = trained(tmp_path / "one", config=config)
+    _, four = trained(tmp_path / "four", config=replace(config, num_micro_batches=4))
+    _, unmixed = trained(tmp_path / "unmixed")
+    assert four.losses == pytest.approx(one.losses, rel=1e-5)
+    assert unmixed.losses[1:] != pytest.approx(one.losses[1:], rel=1e-2)
+
+
 def gradients(folder: Path, num_micro_batches: int) -> dict[str, torch.Tensor]:
     """What the optimizer is given in the first step, before clipping."""
     config = replace(
@@ -346,6 +355,7 @@ def test_a_row_holds_what_the_window_since_the_last_evaluation_measured(tmp_path
     expected = {
         "epoch", "step", "train_loss", "validation_loss", "validation_accuracy", "validation_balanced_accuracy",
         "learning_rate", "gradient_norm", "samples_per_second", "data_wait_share", "seconds",
+        "num_micro_batches", "memory_bytes", "peak_memory_bytes",
     }  # fmt: skip
     assert rows[0].keys() == expected
     assert newest(job) == 6
