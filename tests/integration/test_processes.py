@@ -1,61 +1,142 @@
-"""Two processes give one process's run: same samples in each step, one folder, equal losses to rounding."""
+"""Two processes give one process's run: same samples in each step, one folder, equal losses to rounding.
+
+Each part of a run is a launch by torchrun. The long matrix (four processes, sharded ones, every failure) is
+benchmarks/processes.py; its figures are in docs/results/processes.md.
+"""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from perceptio.runs.serialisation import dump, to_json
+from perceptio.training.checkpoint import read_newest_checkpoint
+from support.comparison import differing_parts
+from support.configs import everything_random, tiny_config
 from support.kinds import make_array
+from support.launched import Trouble, launch, steps_of
 from support.pictures import CLASSES, make_picture_folder
 from support.processes import python
 
+pytestmark = pytest.mark.slow
 
-def losses(run: Path) -> list[float]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [row["train_loss"] for row in rows] + [row["validation_loss"] for row in rows]
+EPOCHS, STEPS, STOP = 2, 6, 4
 
 
-def train_alone_and_together(folder: Path, *options: str, together: tuple[str, ...] = ()) -> tuple[Path, Path, str]:
-    """Trains on `folder`/files in one process and in two; returns both runs and what the two printed.
+class Scene(NamedTuple):
+    folder: Path
+    start: tuple[str, ...]
+    alone: Path
+    together: Path
+    stopped: Path
+    printed: str
 
-    Args:
-        together: options of the two alone.
-    """
-    arguments = [
-        *("train", "--data", "files", "--epochs", "2", "--batch-size", "8", "--workers", "0"),
-        *("--model.num-latents", "8", "--model.latent-channels", "16", "--training.patience-epochs", "None"),
-        *("--image.encoding.num-bands", "4", "--image.flip-probability", "0", *options),
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A run by one process, by two, and by two that were stopped because the second one got Ctrl-C."""
+    folder = tmp_path_factory.mktemp("processes")
+    config = everything_random(tiny_config(make_picture_folder(folder / "pictures", per_class=15), epochs=EPOCHS))
+    # Dropout masks are drawn by each process for its own samples: they depend on how many there are.
+    config = replace(config, model=replace(config.model, dropout=0.0, attention_dropout=0.0))
+    (folder / "config.json").write_text(dump(to_json(config)))
+    start = ("train", "--config", "config.json", "--workers", "0", "--device", "cpu")
+    for name in ("alone", "together", "stopped"):
+        (folder / f"{name}-steps").mkdir()
+    alone = launch(*start, "--out", "alone", cwd=folder, count=1, record=folder / "alone-steps" / "1")
+    assert alone.code == 0, alone.stderr
+    together = launch(*start, "--out", "together", cwd=folder, record=folder / "together-steps" / "2")
+    assert together.code == 0, together.stderr
+    trouble = Trouble(stop_at=STOP)
+    stopped = launch(*start, "--out", "stopped", cwd=folder, record=folder / "stopped-steps" / "2", trouble=trouble)
+    assert "Stopped   saved" in stopped.stdout, stopped.stderr
+    assert read_newest_checkpoint(folder / "stopped" / "checkpoints").state.step == STOP
+    return Scene(folder, start, folder / "alone", folder / "together", folder / "stopped", together.stdout)
+
+
+def assert_same_training(scene: Scene, steps: Path) -> None:
+    """Equal samples in each step, in their order; equal losses to rounding."""
+    one, other = steps_of(scene.folder / "alone-steps"), steps_of(steps)
+    assert one.keys() == other.keys() == set(range(STEPS))
+    assert [samples for samples, _ in one.values()] == [other[step][0] for step in one]
+    assert [loss for _, loss in one.values()] == pytest.approx([other[step][1] for step in one], rel=1e-5)
+
+
+def test_two_processes_give_one_processs_run(scene: Scene):
+    assert_same_training(scene, scene.folder / "together-steps")
+    one, two = (json.loads((run / "run.json").read_text())["test"] for run in (scene.alone, scene.together))
+    assert two == pytest.approx(one, rel=1e-5)
+    # Nine test samples: two processes cannot share them evenly, and each must be there once.
+    files = [
+        [line.split(",")[0] for line in (run / "predictions.csv").read_text().splitlines()]
+        for run in (scene.alone, scene.together)
     ]
-    alone = python("-m", "perceptio", *arguments, "--out", "one", cwd=folder)
-    assert alone.returncode == 0, alone.stderr
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "perceptio"]
-    both = python(*launcher, *arguments, *together, "--device", "cpu", cwd=folder)
-    assert both.returncode == 0, both.stderr
-    (run,) = (folder / "runs").iterdir()  # one process made it, both used it
-    return folder / "one", run, both.stdout
+    assert files[0] == files[1]
+    assert len(set(files[1])) == 10
+    assert scene.printed.count("Report") == 1
 
 
-@pytest.mark.slow
-def test_two_processes_give_one_processs_losses(tmp_path: Path) -> None:
-    make_picture_folder(tmp_path / "files")
-    mixing = ("--training.mixing.cutmix-share", "0.4", "--training.mixing.mixup-share", "0.4")
-    one, two, printed = train_alone_and_together(tmp_path, *mixing, together=("--training.num-micro-batches", "2"))
-    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
-    assert printed.count("Report") == 1
-    assert json.loads((two / "run.json").read_text())["test"].keys() == {
-        *("loss", "accuracy", "balanced_accuracy"),
-    }
+def resumed(scene: Scene, name: str, count: int, *options: str) -> tuple[Path, Path]:
+    """Goes on with the stopped run; returns the run and the record of both parts."""
+    run, steps = scene.folder / name, scene.folder / f"{name}-steps"
+    shutil.copytree(scene.stopped, run)
+    shutil.copytree(scene.folder / "stopped-steps", steps)
+    arguments = ("train", "--resume", name, *scene.start[3:], *options)
+    done = launch(*arguments, cwd=scene.folder, count=count, record=steps / "resumed")
+    assert done.code == 0, done.stderr
+    exact = "bit for bit as if never stopped" if count == 2 and not options else "not bit-exact"
+    assert exact in done.stderr
+    return run, steps
 
 
-@pytest.mark.slow
-def test_a_process_whose_samples_lack_a_stream_keeps_step_with_the_others(tmp_path: Path) -> None:
+def test_two_processes_go_on_to_equal_bytes(scene: Scene):
+    run, _ = resumed(scene, "two", 2)
+    assert differing_parts(scene.together, run) == []
+
+
+def test_one_process_goes_on_where_two_stopped(scene: Scene):
+    _, steps = resumed(scene, "one", 1)
+    assert_same_training(scene, steps)
+
+
+def test_sharded_weights_go_on_where_replicated_ones_stopped(scene: Scene):
+    _, steps = resumed(scene, "sharded", 2, "--sharding", "full")
+    assert_same_training(scene, steps)
+
+
+def test_when_one_process_fails_all_end_with_its_message(scene: Scene):
+    trouble = Trouble(fail="data", rank=1)
+    done = launch(*scene.start, "--out", "failed", cwd=scene.folder, trouble=trouble)
+    assert done.code != 0
+    assert done.errors == ["error: process 1: broken on purpose"]
+    assert done.late is not None
+    assert done.late < 30
+    assert read_newest_checkpoint(scene.folder / "failed" / "checkpoints").state.step == 3
+
+
+def test_a_process_whose_samples_lack_a_stream_keeps_step_with_the_others(tmp_path: Path):
     """Few pictures have a signal beside them: in most steps one process sees none, and its weights need gradients."""
     random = np.random.default_rng(0)
     make_picture_folder(tmp_path / "files")
     for label in CLASSES:
         for number in (3, 7):
             make_array(tmp_path / "files" / label / f"{number:02d}", label, random)
-    one, two, _ = train_alone_and_together(tmp_path, "--array.encoding.num-bands", "3")
-    assert list(json.loads((two / "config.json").read_text())["streams"]["by_name"]) == ["image", "array"]
-    assert losses(two) == pytest.approx(losses(one), rel=1e-5)
+    arguments = [
+        *("train", "--data", "files", "--epochs", "1", "--batch-size", "8", "--workers", "0", "--device", "cpu"),
+        *("--model.num-latents", "8", "--model.latent-channels", "16", "--training.patience-epochs", "None"),
+        *("--image.encoding.num-bands", "4", "--image.flip-probability", "0", "--array.encoding.num-bands", "3"),
+    ]
+    alone = python("-m", "perceptio", *arguments, "--out", "one", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    together = launch(*arguments, cwd=tmp_path)
+    assert together.code == 0, together.stderr
+    (run,) = (tmp_path / "runs").iterdir()  # one process made it, both used it
+    assert list(json.loads((run / "config.json").read_text())["streams"]["by_name"]) == ["image", "array"]
+    one, two = (json.loads((path / "metrics.jsonl").read_text().splitlines()[-1]) for path in (tmp_path / "one", run))
+    assert (two["train_loss"], two["validation_loss"]) == pytest.approx(
+        (one["train_loss"], one["validation_loss"]), rel=1e-5
+    )

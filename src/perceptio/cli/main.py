@@ -6,6 +6,7 @@ Nothing here or at the top of a command's module imports torch: help must not wa
 import importlib
 import os
 import sys
+import time
 import traceback
 from types import ModuleType
 
@@ -36,6 +37,8 @@ perceptio COMMAND --help says more; --version prints the version; --debug shows 
 exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 data unusable, 130 interrupted
 """
 
+FOLLOWER_SECONDS = 2.0
+
 
 def run() -> None:
     """The console command."""
@@ -51,8 +54,10 @@ def main(arguments: list[str]) -> int:
     except PerceptioError as error:
         if debug:
             traceback.print_exc()
-        # What all of several processes have in common, the first one says.
-        if not (isinstance(error, SharedError) and is_follower()):
+        if isinstance(error, SharedError) and is_follower():
+            # The first process says it. A launcher that sees one process end soon ends the others: let it speak.
+            time.sleep(FOLLOWER_SECONDS)
+        else:
             print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:

@@ -61,6 +61,8 @@ class Place:
     """Processes that decode files; default: one per spare core, none for arrays."""
     tensorboard: bool = False
     """Write TensorBoard events as well."""
+    sharding: Literal["none", "full"] = "none"
+    """Several processes: each holds all weights and moments, or a part of each (FSDP2), gathered when it runs."""
     timeout_minutes: float = 30.0
     """Several processes: minutes after which one that waits for the others gives up; more for a slow disk."""
     quiet: bool = False
@@ -284,6 +286,7 @@ def _options(place: Place) -> "TrainOptions":
         out=place.out,
         device=place.device,
         workers=place.workers,
+        sharding=place.sharding,
         timeout_minutes=place.timeout_minutes,
         tensorboard=place.tensorboard,
         command=shlex.join(["perceptio", *sys.argv[1:]]),
@@ -294,9 +297,9 @@ def _show_result(result: "RunResult", screen: "ConsoleScreen", *, as_json: bool)
     from perceptio.cli.screen import print_json, print_result
 
     screen.close()
-    code = 130 if result.ended == "interrupted" else 0
     if not result.is_main:
-        return code
+        return 0  # what became of the run the first process says, by its exit code too
+    code = 130 if result.ended == "interrupted" else 0
     document: dict[str, Any] = {
         "run": str(result.folder),
         "ended": result.ended,

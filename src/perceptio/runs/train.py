@@ -71,7 +71,7 @@ def train_run(
     processes = connect(options.device, timeout_minutes=options.timeout_minutes)
     with processes.connected():
         with processes.agreed():
-            check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
+            _check_processes(config, options, processes)
         accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
         shown = screen if screen is not None and processes.is_first else SilentScreen()
         prepared = processes.first_does(lambda: _prepare(config, survey, shown))
@@ -86,6 +86,14 @@ def train_run(
                 draw_training_samples(bench, bench.training_samples())
             show_opening(bench, shown)
         return _train(bench, options, shown, resume=None)
+
+
+def _check_processes(config: RunConfig, options: TrainOptions, processes: Processes) -> None:
+    check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
+    if options.sharding == "full" and processes.count == 1:
+        raise UsageError("--sharding full has no effect in one process; remove it, or start several with torchrun")
+    if options.sharding == "full" and config.training.compile:
+        raise UsageError("--sharding full does not go with training.compile; leave one of them out")
 
 
 def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> PreparedData:
@@ -113,7 +121,7 @@ def resume_run(
         config = before if epochs is None else replace(before, epochs=epochs)
         folder = RunFolder(path)
         with processes.agreed():
-            check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
+            _check_processes(config, options, processes)
         accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
         checkpoint = _read_checkpoint(folder, processes, shown)
         if config.epochs != before.epochs:
@@ -121,7 +129,7 @@ def resume_run(
         prepared = processes.first_does(lambda: _prepare_again(folder, config, checkpoint, shown))
         with processes.agreed():
             bench = build_workbench(config, prepared, accelerator, processes, folder, options)
-            exact = _how_exact(checkpoint, _exactness(bench), repeats=config.training.exact)
+            exact = _how_exact(checkpoint, _exactness(bench, options), repeats=config.training.exact)
             shown.fact("Resume", f"{folder.path} at step {checkpoint.state.step}, {exact}")
             if processes.is_first:
                 folder.write_config(config)
@@ -169,10 +177,11 @@ def _prepare_again(folder: RunFolder, config: RunConfig, checkpoint: Checkpoint,
     return PreparedData(survey=survey, splits=read_split(folder.split), leaks=())
 
 
-def _exactness(bench: Workbench) -> dict[str, Any]:
+def _exactness(bench: Workbench, options: TrainOptions) -> dict[str, Any]:
     settings = dump(to_json(replace(bench.config, data=None)))  # the data has its own fingerprint
     return {
         **exactness_facts(bench.prepared.survey.fingerprint, bench.accelerator),
+        "sharding": options.sharding,
         "config": hashlib.blake2b(settings.encode(), digest_size=8).hexdigest(),
     }
 
@@ -239,7 +248,8 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
         num_workers=bench.workers,
         checkpoints=bench.folder.checkpoints,
         log=log,
-        facts=_exactness(bench),
+        facts=_exactness(bench, options),
+        sharding=options.sharding,
     )
     report: Report = screen.training
     with processes.agreed():
@@ -255,10 +265,13 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
     failures = [failure for own in processes.gather(result.failures) for failure in own]
     is_measured = result.ended != "interrupted" and result.state.best_step is not None
     measured = _measure_best(bench, ("validation", "test")) if is_measured else {}
-    bench.accelerator.end_training()  # from here on the first process works alone
-    if processes.is_first:
-        return _finish(bench, replace(result, failures=tuple(failures)), measured)
-    return RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
+    finished = RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
+    # The others wait: a launcher that sees one process end may end the one that still writes.
+    with processes.agreed():
+        if processes.is_first:
+            finished = _finish(bench, replace(result, failures=tuple(failures)), measured)
+    bench.accelerator.end_training()
+    return finished
 
 
 def _measure_best(bench: Workbench, splits: Sequence[str]) -> Mapping[str, Measured]:

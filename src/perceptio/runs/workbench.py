@@ -22,6 +22,7 @@ from perceptio.runs.machine import Device
 from perceptio.tasks.classification import TargetTable, Task, build_task
 from perceptio.training.job import effective_batch_size
 from perceptio.training.processes import Processes
+from perceptio.training.sharding import Sharding
 
 # What the byte arrays of an evaluation batch may take: the matrix, its normalised copy, keys and values.
 EVALUATION_BYTES = 2 * 2**30
@@ -39,6 +40,8 @@ class TrainOptions:
     """Processes that decode files. Default: one per spare core, none for arrays."""
     tensorboard: bool = False
     """Whether to write TensorBoard events as well."""
+    sharding: Sharding = "none"
+    """Several processes: "none", each holds all weights and moments; "full", a part of each (FSDP2)."""
     timeout_minutes: float = 30.0
     """Several processes: minutes after which one that waits for the others gives up."""
     command: str = ""

@@ -23,9 +23,6 @@ class TrainingConfig:
     """Whether only operations are used that repeat their result bit for bit: slower on a GPU; a CPU does so anyway."""
     compile: bool = False
     """Whether torch.compile builds the model's step: minutes at the start, faster steps after."""
-    sharding: Literal["none", "full"] = "none"
-    """With several processes: each holds all weights and moments, or a part of each (FSDP2), gathered when it runs;
-    the same result to rounding. A single process holds them all."""
     checkpoint_activations: bool = False
     """Whether the backward pass recomputes activations instead of keeping them: less memory, more time."""
     evaluate_every_epochs: float = 1.0
@@ -36,8 +33,6 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.num_micro_batches < 1:
             raise ValueError(f"num_micro_batches must be at least 1, got {self.num_micro_batches}")
-        if self.sharding == "full" and self.compile:
-            raise ValueError("training.sharding='full' does not go with training.compile: leave one of them out")
         if self.evaluate_every_epochs <= 0:
             raise ValueError(f"evaluate_every_epochs must be greater than 0, got {self.evaluate_every_epochs}")
         if self.patience_epochs is not None and self.patience_epochs <= 0:

@@ -45,7 +45,7 @@ def fit(
         job.model.load_state_dict(dict(resume.model))
     job.model.checkpoint_activations = job.config.checkpoint_activations
     plain: nn.Module | None = None
-    if job.config.sharding == "full" and processes.count > 1:
+    if job.sharding == "full" and processes.count > 1:
         # Evaluation runs on whole weights: shares of a set differ in length, and gathering must not.
         plain = accelerator.prepare_model(copy.deepcopy(job.model), evaluation_mode=True)
         shard(job.model, accelerator.device, processes.count)

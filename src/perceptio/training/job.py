@@ -16,6 +16,7 @@ from perceptio.tasks.classification import TargetTable, Task
 from perceptio.training.checkpoint import LoopState
 from perceptio.training.config import TrainingConfig
 from perceptio.training.metric_log import MetricLog
+from perceptio.training.sharding import Sharding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Job:
         evaluate: returns the validation results of a model; "loss" and the task's main metric among them.
         keep_best: called with the model after each evaluation that is better than all before.
         facts: what must be equal for an exact resume.
+        sharding: what each of several processes holds of the weights; one alone holds all of them.
     """
 
     model: Perceiver
@@ -46,6 +48,7 @@ class Job:
     checkpoints: Path
     log: MetricLog
     facts: Mapping[str, Any]
+    sharding: Sharding = "none"
 
     @property
     def steps_per_epoch(self) -> int:

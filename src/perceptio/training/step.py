@@ -134,7 +134,7 @@ class TrainStep:
             if is_sharded(job.model):
                 # The others wait inside the layers for this one's weights; no one can begin again.
                 raise PerceptioError(
-                    f"memory does not suffice at step {step + 1}, and with --training.sharding full it takes a new "
+                    f"memory does not suffice at step {step + 1}, and with --sharding full it takes a new "
                     f"start to run fewer samples at once: --training.num-micro-batches {2 * num_micro}"
                 ) from error
             return None

@@ -134,7 +134,7 @@ def test_sharded_weights_allow_no_second_try(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(step_module, "is_sharded", lambda model: True)
     with pytest.raises(
         PerceptioError,
-        match=r"memory does not suffice at step 1, and with --training.sharding full it takes a new start to run fewer "
+        match=r"memory does not suffice at step 1, and with --sharding full it takes a new start to run fewer "
         r"samples at once: --training.num-micro-batches 4$",
     ):
         run_job(job)
