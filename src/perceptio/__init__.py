@@ -4,6 +4,7 @@ Names are loaded when they are first used: `import perceptio` alone loads neithe
 """
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from perceptio.version import __version__
@@ -85,7 +86,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'perceptio' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    with warnings.catch_warnings():
+        # Accelerate loads tqdm, which asks for ipywidgets in every notebook that lacks them. We draw no bar of its.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,7 @@ import importlib
 import json
 import logging
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -154,10 +155,23 @@ def test_what_suits_the_files_is_chosen_told_and_may_be_changed(run, tmp_path: P
     assert "Recipe" in Listener.facts or "Model" in Listener.facts
 
 
-def test_nothing_is_shown_unless_it_is_asked_for(
-    run, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+def test_nothing_is_shown_and_nobody_is_called(
+    run,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    """No output, no log line, and no connection to anywhere: no telemetry, no version check, no download."""
     caplog.set_level(logging.DEBUG, logger="perceptio")
+    called: list[object] = []
+
+    def refuse(self: socket.socket, address: object) -> None:
+        called.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **named: called.append(given))
     made = perceptio.train(
         tiny_config(), data=run.folder.parent / "pictures", epochs=1, out=tmp_path / "run", device="cpu", workers=0
     )
@@ -168,6 +182,7 @@ def test_nothing_is_shown_unless_it_is_asked_for(
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
     assert [record for record in caplog.records if record.name.startswith("perceptio")] == []
+    assert called == []
 
 
 def test_info_is_the_document_of_the_command(run, capfd: pytest.CaptureFixture[str]):

@@ -122,7 +122,7 @@ def describe_split(survey: Survey, config: SplitConfig, seed: int) -> str:
     given = {record.split for record in survey.usable if record.split is not None}
     drawn = [split for split in SPLITS[1:] if split not in given and getattr(config, split) > 0]
     rule = f"by class with seed {seed}" + ("" if config.by == "file" else f", each {config.by} on one side")
-    shares = " and ".join(f"{100 * getattr(config, split):g} % for {split}" for split in drawn)
+    shares = " and ".join(f"{100 * getattr(config, split):.3g} % for {split}" for split in drawn)
     if not given:
         return f"The split was drawn {rule}: {shares}."
     if not drawn:
