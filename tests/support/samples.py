@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perceptio.data.records import MAIN, Record
+from perceptio.data.records import MAIN, Record, Skipped
 from perceptio.errors import FileError
 from support.pictures import CLASSES, draw_picture
 
@@ -19,6 +19,8 @@ class ArraySource:
     classes: tuple[str, ...] = CLASSES
     multi_label: bool = False
     notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    holds_files: bool = False
     root: None = None
     kind: str = "image"
 

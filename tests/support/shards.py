@@ -10,6 +10,7 @@ from typing import Any
 from perceptio.data.items import Member
 from perceptio.data.limits import Limits
 from perceptio.data.shards.places import LocalShard
+from perceptio.data.shards.source import ShardSource, read_shards
 from perceptio.data.shards.tar import walk_tar
 
 MOST_BYTES = 2**26
@@ -44,3 +45,21 @@ def through_shard(read: Callable[..., Any], folder: Path) -> Callable[..., Any]:
         return read(item, *arguments, **named)
 
     return read_member
+
+
+def content_of(source: ShardSource, name: str) -> bytes:
+    """Returns the bytes of a sample's only file."""
+    (record,) = [record for record in source.records if record.name == name]
+    (item,) = source.load(record).values()
+    with item.open() as stream:
+        return stream.read()
+
+
+def labels_of(source: ShardSource) -> dict[str, tuple[str, ...]]:
+    """Returns the labels of each sample."""
+    return {record.name: record.labels for record in source.records}
+
+
+def read(place: object) -> ShardSource:
+    """Opens shards with the usual limits."""
+    return read_shards(str(place), Limits())

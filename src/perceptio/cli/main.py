@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "measure a trained model on labelled files",
     "predict": "label files with a trained model",
     "attend": "draw what a trained model attends to",
+    "data": "pack samples into tar shards, or check a data set",
     "recipes": "list the recipes",
     "info": "show a recipe or a run: inputs, parameters, FLOPs, result",
 }

@@ -28,7 +28,8 @@ the model and the schedule are chosen from the files, and said.
   RECIPE                a name from `perceptio recipes`
   --data PATH           folder with one sub-folder a class, with or without train, val and test folders above them;
                         or a CSV, JSONL or Parquet table with columns file, label (or labels), split, group;
-                        instead of file, one column a kind, such as image and audio
+                        instead of file, one column a kind, such as image and audio; or tar shards, by a folder,
+                        a pattern (a-{000..099}.tar) or a URL
   --config FILE         a run's config.json, to repeat or vary it
   --resume RUN          go on with a run; only --epochs, --device and --workers may be added
   --epochs N            passes over the training samples

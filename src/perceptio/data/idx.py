@@ -13,7 +13,7 @@ from perceptio.data.idx_format import count_images, find_idx, read_array
 from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 from perceptio.data.names import Split, check_classes
-from perceptio.data.records import MAIN, Record, sort_records
+from perceptio.data.records import MAIN, Record, Skipped, sort_records
 from perceptio.errors import DataError
 
 FASHION_CLASSES = (
@@ -46,6 +46,8 @@ class IdxSource:
     notes: tuple[str, ...]
     limits: Limits
     multi_label: bool = False
+    skipped: tuple[Skipped, ...] = ()
+    holds_files: bool = False
     root: Path | None = None
     kind: str | None = "image"
 

@@ -45,6 +45,34 @@ class MicroBatch:
     mixing: Mixing | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class ShardBlocks:
+    """Samples that lie in shards, of which only some are read at a time.
+
+    Attributes:
+        shards: int64 (samples,), the number of the shard that each sample lies in.
+        together: how many shards are read, and shuffled, together.
+    """
+
+    shards: np.ndarray
+    together: int
+
+
+@lru_cache(maxsize=2)
+def block_order(seed: int, epoch: int, blocks: ShardBlocks) -> np.ndarray:
+    """Returns an epoch's permutation in blocks of shards, read-only: shards in any order, samples within a block.
+
+    With all shards together it is `epoch_order`.
+    """
+    names, numbers = np.unique(blocks.shards, return_inverse=True)
+    places = generator(seed, "shard order", epoch).permutation(len(names))
+    order = epoch_order(seed, epoch, len(numbers))
+    # Stable: within a block the samples keep the order of the whole shuffle.
+    order = order[np.argsort(places[numbers[order]] // blocks.together, kind="stable")]
+    order.setflags(write=False)
+    return order
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingOrder:
     """The micro-batches of a run from one step on, for one of several processes.
@@ -55,6 +83,7 @@ class TrainingOrder:
         first_step: the step at which training starts or goes on, from 0.
         num_steps: steps of the whole run.
         mixing: which share of the samples is mixed.
+        blocks: the shards that the samples lie in, where they are not all shuffled together.
         rank, num_processes: process `rank` takes samples rank, rank + num_processes, .. of each batch.
     """
 
@@ -65,6 +94,7 @@ class TrainingOrder:
     first_step: int
     num_steps: int
     mixing: MixingConfig = field(default_factory=MixingConfig)
+    blocks: ShardBlocks | None = None
     rank: int = 0
     num_processes: int = 1
 
@@ -81,7 +111,10 @@ class TrainingOrder:
     def global_batch(self, step: int) -> list[SampleKey]:
         """Returns the samples of one optimizer step, all processes together."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = epoch_order(self.seed, epoch, self.num_samples)
+        if self.blocks is None:
+            order = epoch_order(self.seed, epoch, self.num_samples)
+        else:
+            order = block_order(self.seed, epoch, self.blocks)
         chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
         return [(epoch, int(index)) for index in chosen]
 

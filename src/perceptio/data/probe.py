@@ -54,7 +54,7 @@ class _Probe(Generic[_Facts]):
 
     def _look(self, items: Mapping[str, Item]) -> _Facts:
         for part, item in items.items():
-            assert not isinstance(item, np.ndarray), "a source with a root holds files"
+            assert not isinstance(item, np.ndarray), "a source of files gives files"
             try:
                 check_file(item, self.source.root, self.limits)
             except FileError as error:
@@ -83,7 +83,7 @@ def probe(
         DataError: the disk or network fails again and again.
     """
     records = source.records
-    if source.root is None:
+    if not source.holds_files:
         return ProbeResult(good=records, skipped=(), facts={})
     work = _Probe(source=source, look=look, limits=limits, full=full)
     good: list[Record] = []

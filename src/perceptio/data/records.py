@@ -37,6 +37,8 @@ class Skipped:
 
     name: str
     reason: str
+    num_samples: int = 1
+    """How many samples that costs: more than one where a shard is lost."""
 
 
 @runtime_checkable
@@ -64,8 +66,18 @@ class Source(Protocol):
         ...
 
     @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What the source itself found to be unusable, beside the records."""
+        ...
+
+    @property
+    def holds_files(self) -> bool:
+        """True: samples are files, which may be unusable; False: arrays."""
+        ...
+
+    @property
     def root(self) -> Path | None:
-        """The folder that every file must lie in. None: the samples are not files."""
+        """The folder that every file must lie in. None: there is none."""
         ...
 
     @property
@@ -87,6 +99,8 @@ class FileSource:
     multi_label: bool
     notes: tuple[str, ...]
     root: Path
+    skipped: tuple[Skipped, ...] = ()
+    holds_files: bool = True
     kind: str | None = None
 
     def load(self, record: Record) -> Mapping[str, Item]:

@@ -1,4 +1,4 @@
-"""Opens whatever a user points at: a folder of class folders, a manifest, IDX files, or the embedded sample."""
+"""Opens whatever a user points at: class folders, a manifest, shards, IDX files, or the embedded sample."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -14,22 +14,33 @@ from perceptio.data.limits import Limits
 from perceptio.data.manifest import MANIFEST_SUFFIXES, read_manifest
 from perceptio.data.names import printable, suffix_of
 from perceptio.data.records import Source
+from perceptio.data.shards.patterns import looks_like_shards
+from perceptio.data.shards.remote import scheme_of
+from perceptio.data.shards.source import read_shards
+from perceptio.data.shards.tables import Progress
 from perceptio.errors import UsageError, nearest
 
-SourceFormat: TypeAlias = Literal["auto", "folder", "manifest", "idx", "audioset", "sample"]
+SourceFormat: TypeAlias = Literal["auto", "folder", "manifest", "idx", "audioset", "shards", "sample"]
 
 SAMPLE_NAME = "fashion-sample"
 
 
-def open_source(path: str, format: SourceFormat, limits: Limits, part_columns: Sequence[str] = ()) -> Source:
+def open_source(
+    path: str,
+    format: SourceFormat,
+    limits: Limits,
+    part_columns: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Source:
     """Opens a source of samples.
 
     Args:
         path: a folder or a manifest; for the format "sample" empty or "fashion-sample", as there is only that one.
-        format: "auto" looks: a table or a folder with metadata.csv (.jsonl, .parquet) is a manifest, a folder with
-            train-images-idx3-ubyte is IDX, one with AudioSet's lists is AudioSet, any other folder holds class folders.
-            The others insist on what they say.
+        format: "auto" looks: a URL, a .tar or a folder of them is shards, a table or a folder with metadata.csv
+            (.jsonl, .parquet) is a manifest, a folder with train-images-idx3-ubyte is IDX, one with AudioSet's lists
+            is AudioSet, any other folder holds class folders. The others insist on what they say.
         part_columns: names of columns by which a manifest lists several files of a sample, such as image and audio.
+        progress: is told how many shards are known, of how many.
 
     Raises:
         UsageError: nothing is there, or it is not what the format says. The message names the nearest neighbour.
@@ -39,6 +50,8 @@ def open_source(path: str, format: SourceFormat, limits: Limits, part_columns: S
         if path not in ("", SAMPLE_NAME):
             raise UsageError(f"the embedded sample is {SAMPLE_NAME!r}; {path!r} has no effect, remove it")
         return read_fashion_sample()
+    if format == "shards" or (format == "auto" and looks_like_shards(path)):
+        return read_shards(_checked_shards(path), limits, progress)
     place = _existing(path)
     readers = _readers(part_columns)
     chosen = readers.get(format) or next((reader for reader in readers.values() if reader.fits(place)), None)
@@ -48,6 +61,13 @@ def open_source(path: str, format: SourceFormat, limits: Limits, part_columns: S
     if not chosen.fits(place):
         raise UsageError(f"{path} is not {chosen.what}; format auto looks what it is")
     return chosen.read(place, limits)
+
+
+def _checked_shards(path: str) -> str:
+    """Returns the place of shards; on disk a single one, or the folder of several, must be there."""
+    if scheme_of(path) is None and "{" not in path:
+        _existing(path)
+    return path
 
 
 def manifest_in(folder: Path) -> Path | None:

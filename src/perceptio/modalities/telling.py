@@ -11,6 +11,7 @@ from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 from perceptio.data.names import bytewise, suffix_of
 from perceptio.data.records import MAIN, FileSource, Record, Source, sort_records
+from perceptio.data.shards.source import ShardSource
 from perceptio.errors import DataError, FileError
 from perceptio.modalities.contract import Modality
 from perceptio.modalities.registry import MODALITIES, find_modality
@@ -37,7 +38,7 @@ def tell_streams(source: Source, kinds: Sequence[str], limits: Limits) -> tuple[
     """
     if source.kind is not None:
         return source, Streams(by_name={source.kind: find_modality(source.kind)()})
-    assert isinstance(source, FileSource), "a source of arrays says what they are"
+    assert isinstance(source, FileSource | ShardSource), "a source of arrays says what they are"
     if any(record.parts for record in source.records):
         return source, _of_columns(source, kinds)
     chosen = tuple(kinds) or _kinds_of([record.name for record in source.records])
@@ -75,7 +76,7 @@ def join_files(source: Source, streams: Streams) -> Source:
                 f"{strange[0] or 'samples of a single file'}; say which of them it is to read: --{name}.column"
             )
         return source
-    if set(columns) == {MAIN} or not isinstance(source, FileSource):
+    if set(columns) == {MAIN} or not isinstance(source, FileSource | ShardSource):
         return source
     return replace(source, records=_paired(source.records, columns))
 
@@ -104,7 +105,7 @@ def _kinds_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(kind for kind, count in counts.most_common() if count >= LEAST_SHARE * total)
 
 
-def _of_columns(source: FileSource, kinds: Sequence[str]) -> Streams:
+def _of_columns(source: Source, kinds: Sequence[str]) -> Streams:
     names: Mapping[str, list[str]] = defaultdict(list)
     for record in source.records:
         for part, name in record.parts:
@@ -147,7 +148,7 @@ def _paired(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[Reco
     return sort_records(found)
 
 
-def _mostly_hold(source: FileSource, modality: Modality, limits: Limits) -> bool:
+def _mostly_hold(source: Source, modality: Modality, limits: Limits) -> bool:
     """Returns whether at least half of some files, taken evenly from all, hold this kind as well."""
     step = max(1, len(source.records) // COMPANION_FILES)
     chosen = source.records[::step][:COMPANION_FILES]

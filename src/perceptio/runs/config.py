@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
+from perceptio.data.shards.remote import scheme_of
 from perceptio.data.splits import SplitConfig
 from perceptio.inputs.streams import StreamsInputConfig
 from perceptio.modalities.image import ImageModality
@@ -18,9 +19,9 @@ from perceptio.training.config import TrainingConfig
 class SourceConfig:
     """Where samples come from."""
 
-    format: Literal["auto", "folder", "manifest", "idx", "audioset", "sample"] = "auto"
+    format: Literal["auto", "folder", "manifest", "idx", "audioset", "shards", "sample"] = "auto"
     """How --data is laid out: class folders, a table of files, IDX arrays, AudioSet's lists beside its media files,
-    the embedded sample; auto looks."""
+    tar shards (a folder, a pattern or a URL), the embedded sample; auto looks."""
     kinds: tuple[str, ...] = ()
     """What the files hold, such as image, or video and audio; empty: their names tell. A recipe says it itself."""
     max_skipped: float = 0.1
@@ -29,10 +30,15 @@ class SourceConfig:
     """Read every file's header before training, or decode it whole; auto decodes sets of up to 5,000 files."""
     validation_is_test: bool = False
     """Whether a given validation split is the one to test on, as ImageNet's is; validation then comes out of train."""
+    shards_together: int = 0
+    """Read shards one block after the other, this many at a time, and shuffle within the block: for a server far away
+    or a spinning disk. 0: shuffle everything, the better order."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_skipped < 1.0:
             raise ValueError(f"max_skipped must lie in [0, 1), got {self.max_skipped}")
+        if self.shards_together < 0:
+            raise ValueError(f"shards_together must be at least 0 (everything), got {self.shards_together}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +48,7 @@ class RunConfig:
     recipe: str
     """Name of the recipe it came from."""
     data: str | None = None
-    """Folder, or CSV, JSONL or Parquet table, with the samples."""
+    """Folder, CSV, JSONL or Parquet table, or tar shards (a folder, a pattern or a URL), with the samples."""
     epochs: float
     """Passes over the training samples."""
     batch_size: int
@@ -102,7 +108,7 @@ class RunConfig:
 
 
 def absolute_data(data: str | None, format: str) -> str | None:
-    """Returns --data as a path that means the same from every folder; the embedded sample has a name and no path."""
-    if data is None or format == "sample" or not data.strip():
+    """Returns --data as a path that means the same from every folder; a URL stays, the embedded sample has no path."""
+    if data is None or format == "sample" or not data.strip() or scheme_of(data) is not None:
         return data
     return os.path.abspath(os.path.expanduser(data))  # noqa: PTH100, PTH111 (Path keeps ".." and refuses "~nobody")

@@ -68,7 +68,7 @@ class Survey:
         return self.source.notes
 
     def _size_of(self, record: Record) -> str:
-        items = self.source.load(record).values() if self.source.root is not None else ()
+        items = self.source.load(record).values() if self.source.holds_files else ()
         return "+".join(str(size_of(item)) for item in items if not isinstance(item, np.ndarray)) or "0"
 
 
@@ -123,19 +123,20 @@ def survey_data(
     if data is None and config.format != "sample":
         raise UsageError("--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table")
     limits = Limits()
-    source = open_source(data or "", config.format, limits, tuple(MODALITIES))
+    source = open_source(data or "", config.format, limits, tuple(MODALITIES), progress)
     full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
     if streams is None:
         source, streams = tell_streams(source, config.kinds, limits)
     else:
         source = join_files(source, streams)
     probed = probe(source, StreamReader(streams, limits).look, limits=limits, full=full, progress=progress)
-    _check_share(probed.skipped, len(source.records), config.max_skipped, data)
+    skipped = (*source.skipped, *probed.skipped)
+    _check_share(skipped, len(probed.good), config.max_skipped, data)
     return Survey(
         source=source,
         data=data or "embedded sample",
         usable=_validation_as_test(probed.good) if config.validation_is_test else probed.good,
-        skipped=probed.skipped,
+        skipped=skipped,
         streams=streams,
         facts=probed.facts,
         copies=find_duplicates(source, probed.good) if copies else (),
@@ -156,7 +157,7 @@ def admitted(survey: Survey, config: RunConfig) -> Survey:
         except FileError as error:
             refused.append(Skipped(name=printable(record.name), reason=str(error)))
     skipped = (*survey.skipped, *refused)
-    _check_share(skipped, len(usable) + len(skipped), config.source.max_skipped, survey.data)
+    _check_share(skipped, len(usable), config.source.max_skipped, survey.data)
     return replace(survey, usable=tuple(usable), skipped=skipped)
 
 
@@ -164,13 +165,15 @@ def _validation_as_test(records: tuple[Record, ...]) -> tuple[Record, ...]:
     return tuple(replace(record, split="test") if record.split == "validation" else record for record in records)
 
 
-def _check_share(skipped: Sequence[Skipped], total: int, allowed: float, data: str | None) -> None:
-    if len(skipped) <= allowed * total:
+def _check_share(skipped: Sequence[Skipped], num_usable: int, allowed: float, data: str | None) -> None:
+    lost = sum(entry.num_samples for entry in skipped)
+    total = num_usable + lost
+    if lost <= allowed * total:
         return
     reasons = Counter(entry.reason for entry in skipped).most_common(3)
     examples = "".join(f"\n       {count} x {reason}" for reason, count in reasons)
     raise DataError(
-        f"{len(skipped)} of {total} files in {data} cannot be used: {len(skipped) / total:.0%}, the limit is "
+        f"{lost} of {total} files in {data} cannot be used: {lost / total:.0%}, the limit is "
         f"{allowed:.0%} (--source.max-skipped){examples}\n       first: {skipped[0].name}"
     )
 
@@ -221,4 +224,4 @@ def choose_workers(asked: int | None, source: Source) -> int:
     """Returns the number of loader workers: as asked, or one per spare core for files and none for arrays."""
     if asked is not None:
         return asked
-    return 0 if source.root is None else max(1, min(8, (os.cpu_count() or 2) - 1))
+    return max(1, min(8, (os.cpu_count() or 2) - 1)) if source.holds_files else 0

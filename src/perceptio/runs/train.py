@@ -250,6 +250,7 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
         log=log,
         facts=_exactness(bench, options),
         sharding=options.sharding,
+        blocks=bench.shard_blocks(),
     )
     report: Report = screen.training
     with processes.agreed():

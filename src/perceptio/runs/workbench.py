@@ -10,6 +10,9 @@ from torch import nn
 
 from perceptio.data.dataset import EvaluationSamples, TrainingSamples
 from perceptio.data.limits import Limits
+from perceptio.data.order import ShardBlocks
+from perceptio.data.shards.source import ShardSource
+from perceptio.errors import UsageError
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.evaluation.predictions import Predictions, join, predict_share, score
 from perceptio.modalities.streams import StreamReader
@@ -80,6 +83,22 @@ class Workbench:
         return TrainingSamples(
             self.prepared.survey.source, self.prepared.records("train"), self.reader, self.config.seed
         )
+
+    def shard_blocks(self) -> ShardBlocks | None:
+        """Returns the shards of the training samples, where the config asks for a few of them at a time.
+
+        Raises:
+            UsageError: it asks, and the samples lie in no shards.
+        """
+        together, source = self.config.source.shards_together, self.prepared.survey.source
+        if together == 0:
+            return None
+        if not isinstance(source, ShardSource):
+            raise UsageError(
+                f"--source.shards-together {together} has no effect: {self.prepared.survey.data} is no set of shards; "
+                "leave it at 0"
+            )
+        return ShardBlocks(source.shards_of(self.prepared.records("train")), together)
 
     def evaluate(self, model: nn.Module, batches: EvaluationBatches, targets: TargetTable) -> Mapping[str, float]:
         """Returns loss and metrics of a model on labelled batches, those of all processes together."""

@@ -45,6 +45,7 @@ class Feed:
             first_step=step,
             num_steps=job.num_steps,
             mixing=job.config.mixing,
+            blocks=job.blocks,
             rank=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,
         )

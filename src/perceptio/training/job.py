@@ -9,6 +9,7 @@ from torch import nn
 
 from perceptio.data.batches import Prepare
 from perceptio.data.dataset import TrainingSamples
+from perceptio.data.order import ShardBlocks
 from perceptio.data.records import Skipped
 from perceptio.errors import DataError, UsageError
 from perceptio.models.perceiver import Perceiver
@@ -30,6 +31,7 @@ class Job:
         keep_best: called with the model after each evaluation that is better than all before.
         facts: what must be equal for an exact resume.
         sharding: what each of several processes holds of the weights; one alone holds all of them.
+        blocks: which shards the samples lie in, where they are not all shuffled together.
     """
 
     model: Perceiver
@@ -49,6 +51,7 @@ class Job:
     log: MetricLog
     facts: Mapping[str, Any]
     sharding: Sharding = "none"
+    blocks: ShardBlocks | None = None
 
     @property
     def steps_per_epoch(self) -> int:

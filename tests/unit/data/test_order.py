@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from perceptio.data.mixing import MixingConfig
-from perceptio.data.order import TrainingOrder, batch_mixing, epoch_order
+from perceptio.data.order import ShardBlocks, TrainingOrder, batch_mixing, block_order, epoch_order
 
 
 @st.composite
@@ -94,3 +95,41 @@ def test_without_mixing_nothing_is_loaded_beside_the_batch():
     order = TrainingOrder(seed=0, num_samples=9, batch_size=8, num_micro_batches=2, first_step=0, num_steps=1)
     assert order.micro_batch(0, 1).mixing is None
     assert order.micro_batch(0, 0).keys + order.micro_batch(0, 1).keys == order.global_batch(0)
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=60), st.integers(1, 12), st.integers(0, 2**31), st.integers(0, 3)
+)
+def test_blocks_of_shards_are_read_one_after_the_other(shards: list[int], together: int, seed: int, epoch: int):
+    order = block_order(seed, epoch, ShardBlocks(np.array(shards), together))
+    assert sorted(order.tolist()) == list(range(len(shards)))
+    visited = np.array(shards)[order]
+    blocks: list[set[int]] = [set()]
+    for shard in visited.tolist():
+        if shard not in blocks[-1] and len(blocks[-1]) == together:
+            blocks.append(set())
+        blocks[-1].add(shard)
+    assert sum(map(len, blocks)) == len(set(shards))  # no shard is opened a second time
+    assert np.array_equal(order, block_order(seed, epoch, ShardBlocks(np.array(shards), together)))
+    everything = block_order(seed, epoch, ShardBlocks(np.array(shards), 10))
+    assert np.array_equal(everything, epoch_order(seed, epoch, len(shards)))
+
+
+def test_blocks_differ_by_epoch_and_shuffle_within():
+    blocks = ShardBlocks(np.arange(1000) // 100, 2)
+    first, second = (block_order(0, epoch, blocks) for epoch in (0, 1))
+    shards = [tuple(dict.fromkeys((order // 100).tolist())) for order in (first, second)]
+    assert set(shards[0]) == set(shards[1]) == set(range(10))
+    assert shards[0] != shards[1]
+    assert len({*(first[:200] // 100).tolist()}) == 2
+    mixed = np.diff((first[:200] // 100) == first[0] // 100).sum()
+    assert 60 < mixed < 140  # about every second neighbour lies in the other shard
+
+
+def test_processes_share_the_batches_of_blocks():
+    blocks = ShardBlocks(np.arange(24) // 6, 1)
+    fields = {"seed": 1, "num_samples": 24, "batch_size": 4, "num_steps": 12, "first_step": 3, "blocks": blocks}
+    alone = TrainingOrder(**fields, num_micro_batches=1)
+    shares = [list(TrainingOrder(**fields, num_micro_batches=1, rank=rank, num_processes=2)) for rank in (0, 1)]
+    for step, parts in enumerate(zip(*shares, strict=True), start=3):
+        assert sorted(parts[0] + parts[1]) == sorted(alone.global_batch(step))
