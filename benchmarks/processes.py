@@ -75,14 +75,32 @@ def journey(folder: Path, config: str, name: str, legs: Iterable[tuple[int, bool
     return out, record
 
 
+def undisturbed(folder: Path, sharded: bool) -> Path:
+    """Returns the run by two processes that nothing disturbs, with dropout; made when first asked for."""
+    name = f"{'sharded' if sharded else 'replicated'}-2"
+    if not (folder / name).exists():
+        journey(folder, "random.json", name, [(2, sharded)])
+    return folder / name
+
+
 def same_bytes(folder: Path, sharded: bool) -> str:
     """2 -> 2 -> 2 against 2."""
     kind = "sharded" if sharded else "replicated"
-    once, _ = journey(folder, "random.json", f"{kind}-2", [(2, sharded)])
+    once = undisturbed(folder, sharded)
     thrice, _ = journey(folder, "random.json", f"{kind}-2-2-2", [(2, sharded)] * 3)
     differing = differing_parts(once, thrice)
     assert not differing, differing
     return "equal bytes: weights, moments, state, metrics, predictions"
+
+
+def accelerated(folder: Path) -> str:
+    """`accelerate launch` against torchrun."""
+    out = folder / "accelerated"
+    done = launch(*begin("random.json", out), cwd=folder, launcher="accelerate")
+    assert done.code == 0, done.stderr
+    differing = differing_parts(undisturbed(folder, False), out)
+    assert not differing, differing
+    return "equal bytes"
 
 
 def same_losses(folder: Path, name: str, legs: list[tuple[int, bool]]) -> str:
@@ -102,9 +120,7 @@ def same_losses(folder: Path, name: str, legs: list[tuple[int, bool]]) -> str:
 def failure(folder: Path, part: str, rank: int, sharded: bool, words: str) -> str:
     """One process fails: all end in time with its message, the checkpoint loads, the run goes on to the same bytes."""
     kind = "sharded" if sharded else "replicated"
-    once = folder / f"{kind}-2"
-    if not once.exists():
-        journey(folder, "random.json", f"{kind}-2", [(2, sharded)])
+    once = undisturbed(folder, sharded)
     out = folder / f"{kind}-{part}-{rank}"
     done = launch(*begin("random.json", out), *sharding(2, sharded), cwd=folder, trouble=Trouble(fail=part, rank=rank))
     assert done.code != 0, done.stdout
@@ -137,7 +153,7 @@ def interrupted(folder: Path) -> str:
     assert took < WITHIN_SECONDS, took
     again = launch(*resume(out), cwd=folder)
     assert again.code == 0, again.stderr
-    differing = differing_parts(folder / "replicated-2", out)
+    differing = differing_parts(undisturbed(folder, False), out)
     assert not differing, differing
     return f"ended {took:.1f} s later, saved; goes on to equal bytes"
 
@@ -157,6 +173,7 @@ def checks(folder: Path) -> dict[str, Callable[[], str]]:
         "2 -> 2 -> 2": partial(same_bytes, folder, False),
         "2 -> 2 -> 2 sharded": partial(same_bytes, folder, True),
     }
+    found["accelerate launch"] = partial(accelerated, folder)
     for name, legs in journeys.items():
         found[name] = partial(same_losses, folder, name.replace(" ", ""), legs)
     lost = "waited in vain for another one"

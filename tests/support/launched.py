@@ -76,8 +76,19 @@ def start(
         nodes: options of torchrun for one of several nodes; empty: all processes are here.
     """
     commands = {
-        "torchrun": ["-m", "torch.distributed.run", *(nodes or ("--standalone",)), "--nproc-per-node", str(count)],
-        "accelerate": ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(count), "--num_machines=1"],
+        "torchrun": [
+            "-m",
+            "torch.distributed.run",
+            *(nodes or ("--standalone",)),
+            "--nproc-per-node",
+            str(count),
+            "-m",
+        ],
+        # With --cpu Accelerate starts one process, unless there is an mpirun; as for GPUs it starts what torchrun does.
+        "accelerate": [
+            *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(count), "--num_machines", "1"),
+            *("--mixed_precision", "no", "--dynamo_backend", "no", "-m"),
+        ],
     }
     options = [] if trouble is None else trouble.options()
     if record is not None:
@@ -88,8 +99,8 @@ def start(
     process = subprocess.Popen(
         [
             sys.executable,
-            *(commands[launcher] if count > 1 or nodes else []),
-            *("-m", "support.one_of_many", *options, *map(str, arguments)),
+            *(commands[launcher] if count > 1 or nodes else ["-m"]),
+            *("support.one_of_many", *options, *map(str, arguments)),
         ],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, "PERCEPTIO_TEST_FAILED": str(failed)},
