@@ -221,7 +221,13 @@ def read_skipped(path: Path) -> list[Skipped]:
 
 
 def choose_workers(asked: int | None, source: Source) -> int:
-    """Returns the number of loader workers: as asked, or one per spare core for files and none for arrays."""
+    """Returns the number of loader workers: as asked, or one per spare core for files and none for arrays.
+
+    Several training processes on a machine share its cores; their launcher says how many there are.
+    """
     if asked is not None:
         return asked
-    return max(1, min(8, (os.cpu_count() or 2) - 1)) if source.holds_files else 0
+    if not source.holds_files:
+        return 0
+    processes_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(8, (os.cpu_count() or 2) // processes_here - 1))

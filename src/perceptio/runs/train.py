@@ -41,10 +41,10 @@ from perceptio.runs.results import RunResult, finish_run
 from perceptio.runs.screen import Screen, SilentScreen
 from perceptio.runs.serialisation import dump, to_json
 from perceptio.runs.tensorboard import with_tensorboard
-from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
+from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_processes
 from perceptio.training.checkpoint import Checkpoint, LoopState, read_checkpoint_of, read_newest_checkpoint
 from perceptio.training.fit import fit
-from perceptio.training.job import FitResult, Job, Report, check_batch_size
+from perceptio.training.job import FitResult, Job, Report
 from perceptio.training.memory import peak_memory_bytes
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.processes import Processes
@@ -71,7 +71,7 @@ def train_run(
     processes = connect(options.device, timeout_minutes=options.timeout_minutes)
     with processes.connected():
         with processes.agreed():
-            _check_processes(config, options, processes)
+            check_processes(config, options, processes)
         accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
         shown = screen if screen is not None and processes.is_first else SilentScreen()
         prepared = processes.first_does(lambda: _prepare(config, survey, shown))
@@ -86,14 +86,6 @@ def train_run(
                 draw_training_samples(bench, bench.training_samples())
             show_opening(bench, shown)
         return _train(bench, options, shown, resume=None)
-
-
-def _check_processes(config: RunConfig, options: TrainOptions, processes: Processes) -> None:
-    check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
-    if options.sharding == "full" and processes.count == 1:
-        raise UsageError("--sharding full has no effect in one process; remove it, or start several with torchrun")
-    if options.sharding == "full" and config.training.compile:
-        raise UsageError("--sharding full does not go with training.compile; leave one of them out")
 
 
 def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> PreparedData:
@@ -121,7 +113,7 @@ def resume_run(
         config = before if epochs is None else replace(before, epochs=epochs)
         folder = RunFolder(path)
         with processes.agreed():
-            _check_processes(config, options, processes)
+            check_processes(config, options, processes)
         accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
         checkpoint = _read_checkpoint(folder, processes, shown)
         if config.epochs != before.epochs:

@@ -23,7 +23,7 @@ from perceptio.runs.data import PreparedData, choose_workers
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device
 from perceptio.tasks.classification import TargetTable, Task, build_task
-from perceptio.training.job import effective_batch_size
+from perceptio.training.job import check_batch_size, effective_batch_size
 from perceptio.training.processes import Processes
 from perceptio.training.sharding import Sharding
 
@@ -127,6 +127,15 @@ class Workbench:
     def targets(self, split: str) -> TargetTable:
         """Returns the targets of a split's samples."""
         return TargetTable([record.labels for record in self.prepared.records(split)], self.prepared.classes)
+
+
+def check_processes(config: RunConfig, options: TrainOptions, processes: Processes) -> None:
+    """Raises UsageError when a run does not fit the processes that were started for it."""
+    check_batch_size(config.batch_size, processes.count, config.training.num_micro_batches)
+    if options.sharding == "full" and processes.count == 1:
+        raise UsageError("--sharding full has no effect in one process; remove it, or start several with torchrun")
+    if options.sharding == "full" and config.training.compile:
+        raise UsageError("--sharding full does not go with training.compile; leave one of them out")
 
 
 def views_at_once(config: RunConfig, num_processes: int = 1) -> int:

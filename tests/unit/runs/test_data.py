@@ -106,7 +106,11 @@ def test_split_and_skipped_files_are_written(pictures: Path, tmp_path: Path):
     assert len(folder.split.read_text().splitlines()) == 31
 
 
-def test_workers_are_as_asked_or_by_what_there_is_to_decode(pictures: Path):
+def test_workers_are_as_asked_or_by_what_there_is_to_decode(pictures: Path, monkeypatch: pytest.MonkeyPatch):
     files, arrays = survey(pictures).source, survey_data(None, SourceConfig(format="sample")).source
     assert (choose_workers(3, files), choose_workers(0, files), choose_workers(None, arrays)) == (3, 0, 0)
     assert 1 <= choose_workers(None, files) <= 8
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert choose_workers(None, files) == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert (choose_workers(None, files), choose_workers(5, files)) == (3, 5)
