@@ -1,8 +1,10 @@
 """The choices of a Perceiver, each with the paper's value as default."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from perceptio.modules.attention import check_head_widths
 from perceptio.modules.feed_forward import GeluKind
 from perceptio.modules.reading.choice import ReadingConfig
 
@@ -74,11 +76,12 @@ class PerceiverConfig:
         for name in ("dropout", "attention_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
-        if self.latent_channels % self.num_self_attend_heads != 0:
+        if not 0.0 < self.latent_init_std < math.inf:
             raise ValueError(
-                f"num_self_attend_heads must divide latent_channels: got {self.num_self_attend_heads} and "
-                f"{self.latent_channels}"
+                f"latent_init_std must be greater than 0, got {self.latent_init_std}. The paper takes 0.02"
             )
+        widths = {"latent_channels": self.latent_channels}
+        check_head_widths("num_self_attend_heads", self.num_self_attend_heads, widths)
 
     def attention_widths(self, input_channels: int) -> tuple[int, int]:
         """Returns (qk, v) widths of a cross-attend over bytes of `input_channels` channels."""

@@ -1,3 +1,6 @@
+import math
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -127,35 +130,68 @@ def test_other_sizes_are_refused_where_tokens_are_counted() -> None:
         (GridEncoding(positions="learned"), "learned positions"),
         (GridEncoding(permutation_seed=0), "a fixed permutation"),
     ):
-        with pytest.raises(ValueError, match=f"with {why} expects exactly"):
+        with pytest.raises(ValueError, match=rf"^GridInput with {why} expects exactly \(B, 4, 4, 3\), got \(1, 6,"):
             GridInput(GridInputConfig(axes=(4, 4), channels=3, encoding=encoding))(inputs)
-    with pytest.raises(ValueError, match=r"axes that patch \(4, 4\) divides, got \(1, 6, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"^GridInput expects axes that patch \(4, 4\) divides, got \(1, 6, 4, 3"):
         GridInput(GridInputConfig(axes=(4, 4), channels=3, encoding=GridEncoding(patch=(4, 4))))(inputs)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"axes": ()}, "axes and channels of at least 1"),
-        ({"axes": (4, 0)}, "axes and channels of at least 1"),
-        ({"axes": (4, 4), "encoding": GridEncoding(patch=(2,))}, "patch needs one value for each of the 2 axes"),
-        ({"axes": (4, 4), "encoding": GridEncoding(max_frequency=(2.0,))}, "max_frequency needs one value for each"),
-        ({"axes": (4, 6), "encoding": GridEncoding(patch=(2, 4))}, "patch must divide the axes"),
-        ({"axes": (9,), "channels": 1, "encoding": GridEncoding(positions="none")}, "3 channels when it has no"),
+        ({"axes": ()}, "a grid needs axes and channels of at least 1, got axes () and 3 channels"),
+        ({"axes": (4, 0)}, "a grid needs axes and channels of at least 1, got axes (4, 0) and 3 channels"),
+        (
+            {"axes": (4, 4), "encoding": GridEncoding(patch=(2,))},
+            "patch needs one value for each of the 2 axes, got (2,)",
+        ),
+        (
+            {"axes": (4, 4), "encoding": GridEncoding(max_frequency=(2.0,))},
+            "max_frequency needs one value for each of the 2 axes, got (2.0,)",
+        ),
+        (
+            {"axes": (4, 6), "encoding": GridEncoding(patch=(2, 4))},
+            "patch must divide the axes: got patch (2, 4) and axes (4, 6)",
+        ),
+        (
+            {"axes": (9,), "channels": 1, "encoding": GridEncoding(positions="none")},
+            "a token needs 3 channels when it has no position encoding: got 1, and layer norm over so few leaves "
+            "little of the input. Set positions='fourier', or a larger patch.",
+        ),
     ],
 )
 def test_configs_that_cannot_be_are_refused(fields: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         GridInputConfig(**{"channels": 3, **fields})
 
 
 def test_settings_without_effect_are_refused() -> None:
-    with pytest.raises(ValueError, match="num_bands has no effect with positions='learned'"):
+    with pytest.raises(
+        ValueError, match=r"^num_bands has no effect with positions='learned'; leave it at its default, 64$"
+    ):
         GridEncoding(positions="learned", num_bands=8)
-    with pytest.raises(ValueError, match="learned_channels has no effect with positions='fourier'"):
+    with pytest.raises(
+        ValueError, match=r"^learned_channels has no effect with positions='fourier'; leave it at its default, 128$"
+    ):
         GridEncoding(learned_channels=8)
-    with pytest.raises(ValueError, match="must be at least 1, got 0 and 128"):
-        GridEncoding(num_bands=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_bands": 0}, "num_bands and learned_channels must be at least 1, got 0 and 128"),
+        ({"patch": (2, 0)}, "patch must be at least 1 along every axis, got (2, 0)"),
+        ({"max_frequency": (8.0, 0.0)}, "max_frequency must be greater than 0 on every axis, got (8.0, 0.0)"),
+        ({"max_frequency": (math.inf,)}, "max_frequency must be greater than 0 on every axis, got (inf,)"),
+        (
+            {"positions": "learned", "learned_init_std": -1.0},
+            "learned_init_std must be greater than 0, got -1.0. The paper takes 1.0",
+        ),
+    ],
+)
+def test_encodings_that_cannot_be_are_refused(fields: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        GridEncoding(**fields)
 
 
 def test_float64_inputs_get_float64_positions() -> None:
