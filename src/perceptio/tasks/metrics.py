@@ -63,7 +63,9 @@ def accuracy(probabilities: np.ndarray, targets: np.ndarray, top: int = 1) -> fl
     check_scores(probabilities, targets)
     num_classes = probabilities.shape[1]
     if not 1 <= top <= num_classes:
-        raise ValueError(f"top must be between 1 and the {num_classes} classes: got {top}. Use a smaller number.")
+        raise ValueError(
+            f"top must be between 1 and the {num_classes} classes: got {top}. Use 1 for the first answer alone."
+        )
     ranked = np.argsort(-probabilities.astype(np.float64), axis=1, kind="stable")[:, :top]
     return float(np.mean((ranked == targets[:, None]).any(axis=1)))
 
@@ -155,7 +157,8 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     """
     if not 0 <= correct <= total or total == 0:
         raise ValueError(
-            f"an interval needs 0 <= correct <= total and a sample: got {correct} of {total}. Count on at least one."
+            f"an interval needs 0 <= correct <= total and a sample: got {correct} of {total}. Count both on the same "
+            "samples."
         )
     share, spread = correct / total, _Z_95**2 / total
     centre = share + spread / 2
@@ -202,5 +205,7 @@ def most_confused(confusion: np.ndarray, classes: Sequence[str], top: int) -> tu
 
 def _check_label_matrix(scores: np.ndarray, present: np.ndarray) -> None:
     if scores.ndim != 2:
-        raise ValueError(f"scores must be a matrix (samples, classes): got {scores.shape}. Add the missing axis.")
+        raise ValueError(
+            f"scores must be a matrix (samples, classes): got {scores.shape}. Give a row a sample and a column a class."
+        )
     check_present(scores, present)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from perceptio.errors import UsageError
 from perceptio.tasks.classification import MultiLabel, SingleLabel, TargetTable, TaskConfig, build_task
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5, 0.0, 3.0], [0.0, 0.0, 4.0, -1.0, 1.0]])
@@ -91,9 +92,13 @@ def test_smoothing_reaches_the_task():
 
 
 def test_what_does_not_fit_together_is_refused():
-    with pytest.raises(ValueError, match=r"kind='single_label' needs one label a sample, but some have none or"):
+    with pytest.raises(
+        UsageError,
+        match=r"^task\.kind='single_label' needs one label a sample, but some have none or several; use multi_label$",
+    ):
         build_task(TaskConfig(kind="single_label"), multi_label=True)
-    with pytest.raises(ValueError, match=r"task.label_smoothing has no effect with several labels a sample; remove it"):
+    message = r"^task\.label_smoothing has no effect with several labels a sample; remove it$"
+    with pytest.raises(UsageError, match=message):
         build_task(TaskConfig(label_smoothing=0.1), multi_label=True)
     with pytest.raises(ValueError, match=r"label_smoothing has no effect with kind='multi_label'; remove it"):
         TaskConfig(kind="multi_label", label_smoothing=0.1)

@@ -1,6 +1,7 @@
 """scikit-learn and scipy are the oracles; small tables are worked by hand."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.4, 0.2], [0.
 TARGETS = np.array([0, 2, 1, 1, 1])
 CONFUSION = np.array([[5, 0, 2, 0], [1, 3, 0, 0], [4, 0, 6, 0], [0, 0, 0, 0]])
 CLASSES = ["cat", "dog", "horse", "unseen"]
+NO_SAMPLE = "a metric needs at least one sample: got none. Give a split that is not empty."
 
 
 @st.composite
@@ -159,45 +161,101 @@ def test_most_confused() -> None:
     [
         (
             lambda: accuracy(PROBABILITIES.T, TARGETS),
-            r"got \(3, 5\) and 5 targets\. The matrix is transposed",
+            "probabilities must have one row a target: got (3, 5) and 5 targets. The matrix is transposed: samples are "
+            "rows, classes are columns.",
         ),
         (
             lambda: accuracy(PROBABILITIES[:4], TARGETS),
-            r"got \(4, 3\) and 5 targets\. Use the scores of exactly",
+            "probabilities must have one row a target: got (4, 3) and 5 targets. Use the scores of exactly these "
+            "samples.",
         ),
-        (lambda: accuracy(PROBABILITIES[0], TARGETS), r"must be \(samples, classes\).*got \(3,\) and \(5,\)"),
-        (lambda: accuracy(PROBABILITIES, TARGETS, top=4), "between 1 and the 3 classes: got 4"),
-        (lambda: accuracy(PROBABILITIES, TARGETS, top=0), "between 1 and the 3 classes: got 0"),
-        (lambda: accuracy(np.zeros((0, 3)), TARGETS[:0]), "at least one sample: got none"),
-        (lambda: accuracy(PROBABILITIES * np.nan, TARGETS), "row 0 holds NaN. Look for a loss that diverged"),
-        (lambda: balanced_accuracy(PROBABILITIES.T, TARGETS), "The matrix is transposed"),
-        (lambda: confusion_matrix(TARGETS, TARGETS, 2), "between 0 and 1: got 2. Match the classes by name"),
-        (lambda: confusion_matrix(TARGETS - 1, TARGETS, 3), "predicted must lie between 0 and 2: got -1"),
-        (lambda: confusion_matrix(TARGETS / 1, TARGETS, 3), "predicted must be integers: got float64"),
-        (lambda: confusion_matrix(TARGETS[:2], TARGETS, 3), r"of one length: got \(2,\) and \(5,\)"),
-        (lambda: average_precision(np.ones(2), np.ones(2)), "present must be bool: got float64. Compare"),
-        (lambda: average_precision(np.ones(0), np.ones(0, bool)), "at least one sample: got none"),
+        (
+            lambda: accuracy(PROBABILITIES[0], TARGETS),
+            "probabilities must be (samples, classes) and targets (samples,): got (3,) and (5,). Give one row and one "
+            "class index a sample.",
+        ),
+        (
+            lambda: accuracy(PROBABILITIES, TARGETS, top=4),
+            "top must be between 1 and the 3 classes: got 4. Use 1 for the first answer alone.",
+        ),
+        (
+            lambda: accuracy(PROBABILITIES, TARGETS, top=0),
+            "top must be between 1 and the 3 classes: got 0. Use 1 for the first answer alone.",
+        ),
+        (lambda: accuracy(np.zeros((0, 3)), TARGETS[:0]), NO_SAMPLE),
+        (
+            lambda: accuracy(PROBABILITIES * np.nan, TARGETS),
+            "probabilities must be numbers: row 0 holds NaN. Look for a loss that diverged.",
+        ),
+        (
+            lambda: balanced_accuracy(PROBABILITIES.T, TARGETS),
+            "probabilities must have one row a target: got (3, 5) and 5 targets. The matrix is transposed: samples are "
+            "rows, classes are columns.",
+        ),
+        (
+            lambda: confusion_matrix(TARGETS, TARGETS, 2),
+            "predicted must lie between 0 and 1: got 2. Match the classes by name before counting.",
+        ),
+        (
+            lambda: confusion_matrix(TARGETS, TARGETS - 1, 3),
+            "targets must lie between 0 and 2: got -1. Match the classes by name before counting.",
+        ),
+        (
+            lambda: confusion_matrix(TARGETS / 1, TARGETS, 3),
+            "predicted must be integers: got float64. Give class indices, not scores.",
+        ),
+        (
+            lambda: confusion_matrix(TARGETS[:2], TARGETS, 3),
+            "predicted and targets must be two vectors of one length: got (2,) and (5,). Give one predicted class a "
+            "sample.",
+        ),
+        (
+            lambda: average_precision(np.ones(2), np.ones(2)),
+            "present must be bool: got float64. Compare the labels with a threshold first.",
+        ),
+        (lambda: average_precision(np.ones(0), np.ones(0, bool)), NO_SAMPLE),
         (
             lambda: average_precision(np.array([1, np.nan]), np.ones(2, bool)),
-            "scores must be numbers: row 1 holds NaN",
+            "scores must be numbers: row 1 holds NaN. Look for a loss that diverged.",
         ),
-        (lambda: mean_average_precision(np.ones((3, 2)), np.ones((2, 3), bool)), "The matrix is transposed"),
+        (
+            lambda: mean_average_precision(np.ones((3, 2)), np.ones((2, 3), bool)),
+            "scores and present must have one shape: got (3, 2) and (2, 3). The matrix is transposed: samples are "
+            "rows, classes are columns.",
+        ),
         (
             lambda: mean_average_precision(np.ones(3), np.ones(3, bool)),
-            r"must be a matrix .*got \(3,\)\. Add the",
+            "scores must be a matrix (samples, classes): got (3,). Give a row a sample and a column a class.",
         ),
         (
             lambda: multi_label_table(np.ones((3, 2)), np.ones((3, 2), bool), ["a"]),
-            "each of the 2 classes .* got 1",
+            "each of the 2 classes needs a name: got 1. Give the names of all columns.",
         ),
-        (lambda: wilson_interval(4, 3), "0 <= correct <= total and a sample: got 4 of 3"),
-        (lambda: wilson_interval(0, 0), "0 <= correct <= total and a sample: got 0 of 0"),
-        (lambda: majority_share(TARGETS[:0], 3), "needs at least one sample: got none"),
-        (lambda: per_class_table(CONFUSION, CLASSES[:3]), r"each of the 3 classes: got \(4, 4\)"),
-        (lambda: most_confused(CONFUSION[:3], CLASSES, 3), r"each of the 4 classes: got \(3, 4\)"),
+        (
+            lambda: wilson_interval(4, 3),
+            "an interval needs 0 <= correct <= total and a sample: got 4 of 3. Count both on the same samples.",
+        ),
+        (
+            lambda: wilson_interval(0, 0),
+            "an interval needs 0 <= correct <= total and a sample: got 0 of 0. Count both on the same samples.",
+        ),
+        (
+            lambda: majority_share(TARGETS[:0], 3),
+            "the majority class needs at least one sample: got none. Give the targets of a split.",
+        ),
+        (
+            lambda: per_class_table(CONFUSION, CLASSES[:3]),
+            "a confusion matrix needs a row and a column for each of the 3 classes: got (4, 4). Give the names of all "
+            "its classes.",
+        ),
+        (
+            lambda: most_confused(CONFUSION[:3], CLASSES, 3),
+            "a confusion matrix needs a row and a column for each of the 4 classes: got (3, 4). Give the names of all "
+            "its classes.",
+        ),
     ],
 )
 def test_messages(call: object, message: str) -> None:
     assert callable(call)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         call()
