@@ -72,11 +72,9 @@ def _array_errors() -> Iterator[None]:
         yield
     except FileError:
         raise
-    except OSError as error:
-        if error.errno is None:
-            raise FileError(f"damaged array file: {printable(str(error))[:_SHOWN]}") from error
-        raise as_file_error(error) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise as_file_error(error) from error
         # numpy and zipfile raise ValueError, EOFError, BadZipFile, struct.error and others, depending on the bytes.
         raise FileError(
             f"damaged, or no .npy or .npz file: {printable(' '.join(str(error).split()))[:_SHOWN]}"

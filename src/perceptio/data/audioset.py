@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from perceptio.data.folder_listing import list_folder
 from perceptio.data.limits import Limits
-from perceptio.data.names import Split, check_classes, count_note
+from perceptio.data.names import Split, check_classes, count_note, printable
 from perceptio.data.records import FileSource, Record, sort_records
 from perceptio.errors import DataError
 
@@ -76,7 +76,8 @@ def _read_classes(path: Path) -> dict[str, str]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if not {"mid", "display_name"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{path.name} must have the columns index, mid, display_name; it has {reader.fieldnames}")
+            found = ", ".join(map(printable, reader.fieldnames or ())) or "none"
+            raise DataError(f"{path.name} must have the columns mid and display_name; it has {found}")
         names = {row["mid"]: row["display_name"].strip() for row in reader}
     if len(set(names.values())) != len(names):
         raise DataError(f"{path.name} gives two classes one display name; make them different")

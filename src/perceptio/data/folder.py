@@ -98,7 +98,8 @@ def _no_classes(where: str, loose: list[str], splits: dict[str, Split]) -> str:
     if splits:
         return (
             f"{where} holds split folders ({', '.join(sorted(splits))}) with files but no class folders in them; make "
-            f"one folder a class, as in {sorted(splits)[0]}/cat/1.jpg, or list files and labels in {where}metadata.csv"
+            f"one folder a class, as in {where}{sorted(splits)[0]}/cat/1.jpg, or list files and labels in "
+            f"{where}metadata.csv"
         )
     return (
         f"{where} holds {len(loose):,} files but no class folders; make one folder a class, as in {where}cat/1.jpg, or "

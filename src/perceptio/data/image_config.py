@@ -52,8 +52,8 @@ class ImageConfig:
             raise UsageError(f"channels must be 1 (grey) or 3 (colour): got {self.channels}")
         if self.geometry not in ("crop", "fit"):
             raise UsageError(f"geometry must be crop or fit: got {self.geometry!r}")
-        _check_range("crop_area", self.crop_area, above=0.0, most=1.0)
-        _check_range("crop_aspect", self.crop_aspect, above=0.0, most=100.0)
+        check_range("crop_area", self.crop_area, most=1.0)
+        check_range("crop_aspect", self.crop_aspect, most=100.0)
         if not 0.0 <= self.flip_probability <= 1.0:
             raise UsageError(f"flip_probability must lie in 0 to 1: got {self.flip_probability}")
         if not 0.0 < self.evaluation_crop <= 1.0:
@@ -86,9 +86,10 @@ class ImageConfig:
                     )
 
 
-def _check_range(name: str, values: tuple[float, float], *, above: float, most: float) -> None:
-    if len(values) != 2 or not above < values[0] <= values[1] <= most:
-        raise UsageError(f"{name} must be a lowest and a highest value above {above:g}, at most {most:g}: got {values}")
+def check_range(name: str, values: tuple[float, float], *, most: float) -> None:
+    """Refuses anything but a lowest and a highest value above 0, at most `most`."""
+    if len(values) != 2 or not 0.0 < values[0] <= values[1] <= most:
+        raise UsageError(f"{name} must be a lowest and a highest value above 0, at most {most:g}: got {values}")
 
 
 def check_normalisation(channels: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:

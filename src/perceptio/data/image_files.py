@@ -87,8 +87,6 @@ def _opened(file: File, limits: Limits) -> Iterator["PIL.Image.Image"]:
 
 def _check_size(image: "PIL.Image.Image", limits: Limits) -> None:
     width, height = image.size
-    if width < 1 or height < 1:
-        raise FileError(f"declares {width} x {height} pixels; there must be at least one")
     if max(width, height) > limits.max_image_side:
         raise FileError(
             f"declares {width:,} x {height:,} pixels; the limit is {limits.max_image_side:,} a side "

@@ -15,7 +15,7 @@ import numpy as np
 from perceptio.data.failures import as_file_error
 from perceptio.data.items import File, Item, open_file
 from perceptio.data.limits import Limits, check_file
-from perceptio.data.mesh import Mesh, check_counts, checked_mesh, fan_triangles
+from perceptio.data.mesh import Mesh, check_counts, checked_mesh
 from perceptio.data.mesh_headers import Counts, gltf_counts, obj_counts, stl_counts
 from perceptio.data.names import printable, suffix_of
 from perceptio.data.off_file import read_off, read_off_header
@@ -181,15 +181,11 @@ def _part(shape: Any, matrix: np.ndarray) -> "_Part":
 def _triangles(faces: Any) -> np.ndarray:
     if faces is None or len(faces) == 0:
         return np.zeros((0, 3), dtype=np.int64)
-    corners = np.asarray(faces)
-    if corners.ndim != 2 or corners.shape[1] < 3 or corners.dtype.kind not in "iu":
-        raise FileError("has faces that are no lists of three or more vertices")
-    whole: np.ndarray = corners.astype(np.int64)
-    if whole.min() < 0:
-        raise FileError(f"has a face that names vertex {whole.min()}")
-    if whole.shape[1] == 3:
-        return whole
-    return fan_triangles(np.pad(whole, ((0, 0), (0, 1)), constant_values=-1).ravel())
+    # trimesh has made triangles of whatever faces there were.
+    corners: np.ndarray = np.asarray(faces, dtype=np.int64)
+    if corners.min() < 0:
+        raise FileError(f"has a face that names vertex {corners.min()}")
+    return corners
 
 
 def _per_corner(

@@ -96,8 +96,10 @@ def _gltf_header(content: bytes) -> Mapping[str, Any]:
         if len(content) < 20:
             raise FileError(f"truncated glTF file: it ends after {len(content)} bytes")
         _, version, _, length, kind = struct.unpack("<4s4I", content[:20])
-        if version != 2 or kind != _GLB_JSON:
+        if version != 2:
             raise FileError(f"a glTF file of version {version}, which is not read; export it as glTF 2.0")
+        if kind != _GLB_JSON:
+            raise FileError("damaged glTF file: it does not begin with its description")
         text = content[20 : 20 + length]
     try:
         header = json.loads(text)

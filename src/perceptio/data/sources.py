@@ -88,8 +88,8 @@ def _existing(path: str) -> Path:
     place = Path(path).expanduser()
     try:
         exists = place.exists()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"no folder {printable(path[:80])} can exist: {error}") from error
+    except OSError as error:
+        raise UsageError(f"no folder {printable(path[:80])} can exist: {error.strerror}") from error
     if exists:
         return place
     parent = place.parent

@@ -19,7 +19,7 @@ from perceptio.data.clip_augment import (
     to_grey,
 )
 from perceptio.data.crops import Box, centre_crop
-from perceptio.data.image_config import check_normalisation
+from perceptio.data.image_config import check_normalisation, check_range
 from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
 from perceptio.data.video_files import MAX_CLIP_PIXELS, Video, check_video, open_video, probe_video
@@ -116,9 +116,8 @@ class VideoModality(Modality):
             raise UsageError(str(error)) from error
 
     def _check_augmentation(self) -> None:
-        for name, values, most in (("crop_area", self.crop_area, 1.0), ("crop_aspect", self.crop_aspect, 100.0)):
-            if len(values) != 2 or not 0.0 < values[0] <= values[1] <= most:
-                raise UsageError(f"{name} must be a lowest and a highest value above 0, at most {most:g}: got {values}")
+        check_range("crop_area", self.crop_area, most=1.0)
+        check_range("crop_aspect", self.crop_aspect, most=100.0)
         if not 0.0 <= self.flip_probability <= 1.0:
             raise UsageError(f"flip_probability must lie in 0 to 1: got {self.flip_probability}")
         if not 0.0 < self.evaluation_crop <= 1.0:

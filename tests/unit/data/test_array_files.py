@@ -78,7 +78,8 @@ def test_what_is_no_array_of_numbers_says_why(tmp_path: Path, arrays: dict[str, 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_values_that_are_no_numbers_are_refused(tmp_path: Path, bad: float):
     path = save(tmp_path / "a.npy", values=np.array([1.0, bad]))
-    with pytest.raises(FileError, match=r"^holds values that are not a number or infinite; replace them, or leave the"):
+    message = r"^holds values that are not a number or infinite; replace them, or leave the sample out$"
+    with pytest.raises(FileError, match=message):
         read_array(path, LIMITS)
 
 
@@ -134,6 +135,19 @@ def test_no_cut_and_no_flipped_byte_gets_past_a_file_error(tmp_path: Path, suffi
             reason = str(error)
         assert "\n" not in reason
         assert str(tmp_path) not in reason
+
+
+def test_a_damaged_archive_is_not_the_disks_fault(tmp_path: Path):
+    """The decoder of bz2 tells about the bytes by an OSError, without a number."""
+    npy = io.BytesIO()
+    np.save(npy, np.arange(5000.0))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("values.npy", npy.getvalue())
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[60:120] = b"\xff" * 60
+    (tmp_path / "a.npz").write_bytes(bytes(content))
+    with pytest.raises(FileError, match=r"^damaged, or no \.npy or \.npz file: Invalid data stream$"):
+        read_array(tmp_path / "a.npz", LIMITS)
 
 
 def test_text_is_no_array(tmp_path: Path):

@@ -207,6 +207,28 @@ def test_limits(tmp_path: Path) -> None:
         probe_audio(save(tmp_path / "b.flac", bytes(flac)), Limits())
 
 
+def test_sound_of_an_unknown_kind(tmp_path: Path) -> None:
+    content = encode(tmp_path / "a.mka", tones(1, RATE), RATE, "aac").read_bytes()
+    path = save(tmp_path / "b.mka", content.replace(b"A_AAC", b"A_ZZZ"))
+    with pytest.raises(FileError, match=r"^its sound is of a kind that cannot be decoded$"):
+        probe_audio(path, Limits())
+
+
+def test_a_rate_that_changes(tmp_path: Path) -> None:
+    parts = [encode(tmp_path / f"{rate}.aac", tones(2, rate), rate, "aac", container="adts") for rate in (44_100, RATE)]
+    path = save(tmp_path / "a.aac", b"".join(part.read_bytes() for part in parts))
+    message = r"^changes its sample rate from 44,100 to 22,050 Hz in the middle; convert it to one rate$"
+    with pytest.raises(FileError, match=message):
+        scan(path)
+
+
+def test_a_long_file_of_which_nothing_is_left(tmp_path: Path) -> None:
+    content = encode(tmp_path / "a.flac", tones(LONG, RATE), RATE, "flac").read_bytes()
+    path = save(tmp_path / "b.flac", content[:9000] + bytes(len(content) - 9000))
+    with pytest.raises(FileError, match=r"^damaged: nothing of its sound can be decoded$"):
+        scan(path)
+
+
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(FileError, match=r"^not a regular file but a pipe$"):
@@ -218,7 +240,8 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     [
         (
             np.zeros((2, 48_000)),
-            r"^a sound array must be \(samples,\) or \(samples, channels\) with at most 64 channels",
+            r"^a sound array must be \(samples,\) or \(samples, channels\) with at most 64 channels, not \(2, 48000\); "
+            r"channels come last$",
         ),
         (np.zeros(0), r"not \(0,\); channels come last$"),
         (np.zeros((2, 3, 5)), r"not \(2, 3, 5\); channels come last$"),

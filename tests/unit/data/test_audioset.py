@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,11 @@ def test_auto_recognises_the_lists(tmp_path: Path):
 
 
 def test_lists_without_files_say_what_to_put_where(tmp_path: Path):
-    with pytest.raises(DataError, match=r"^a/ holds AudioSet's lists but no media file of their segments \(4 listed\)"):
+    message = (
+        "a/ holds AudioSet's lists but no media file of their segments (4 listed); put files such as --PJHxphWEs.mp4 "
+        "or --PJHxphWEs_30.000.wav anywhere below it"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         read_audioset(make_folder(tmp_path / "a"), Limits())
 
 
@@ -90,5 +95,17 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, reason: str):
 def test_a_class_list_of_other_columns_is_refused(tmp_path: Path):
     folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav")
     (folder / "class_labels_indices.csv").write_text("name\nSpeech\n")
-    with pytest.raises(DataError, match=r"^class_labels_indices.csv must have the columns index, mid, display_name"):
+    message = r"^class_labels_indices\.csv must have the columns mid and display_name; it has "
+    with pytest.raises(DataError, match=message + "name$"):
+        read_audioset(folder, Limits())
+    (folder / "class_labels_indices.csv").write_text("")
+    with pytest.raises(DataError, match=message + "none$"):
+        read_audioset(folder, Limits())
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path: Path):
+    folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav")
+    (folder / "class_labels_indices.csv").write_text("mid,display_name\n/m/1,Speech\n/m/2,Speech\n")
+    message = r"^class_labels_indices\.csv gives two classes one display name; make them different$"
+    with pytest.raises(DataError, match=message):
         read_audioset(folder, Limits())

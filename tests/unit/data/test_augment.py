@@ -237,7 +237,10 @@ def test_relative_lengths_spare_small_pictures(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"num_layers": -1}, "num_layers must be at least 0: got -1"), ({"magnitude": 11}, "must lie in 0 to 10: got 11")],
+    [
+        ({"num_layers": -1}, "num_layers must be at least 0: got -1"),
+        ({"magnitude": 11}, "magnitude must lie in 0 to 10: got 11"),
+    ],
 )
 def test_bad_settings(settings: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -90,13 +90,22 @@ def test_linked_folders_are_not_followed(make_tree, limits: Limits) -> None:
         (["cat/a.txt"], r"^photos/ holds no files that could be samples \(.txt files do not count as samples\)$"),
         (
             ["1.jpg", "2.jpg"],
-            "^photos/ holds 2 files but no class folders; make one folder a class, as in photos/cat/1.jpg",
+            "^photos/ holds 2 files but no class folders; make one folder a class, as in photos/cat/1.jpg, or list "
+            "files and labels in photos/metadata.csv$",
         ),
-        (["cat/1.jpg"], "^photos/ has only one class, cat; there must be at least two"),
-        (["all/cat/1.jpg", "all/dog/1.jpg"], r"photos/ has only one class, all;.* did you mean photos/all/ \?$"),
+        (["cat/1.jpg"], "^photos/ has only one class, cat; there must be at least two to tell apart$"),
+        (
+            ["all/cat/1.jpg", "all/dog/1.jpg"],
+            r"^photos/ has only one class, all; there must be at least two to tell apart\. all/ holds 2 folders "
+            r"\(all/cat, all/dog\): did you mean photos/all/ \?$",
+        ),
         (["cat/1.jpg", "dog/"], "^photos/ has class folders without files: dog; fill or remove them$"),
         (["cat/1.jpg", "dog/a.txt"], "^photos/ has class folders without files: dog; .*.txt files do not count"),
-        (["train/1.jpg", "test/1.jpg"], "^photos/ holds split folders .test, train. with files but no class folders"),
+        (
+            ["train/1.jpg", "test/1.jpg"],
+            r"^photos/ holds split folders \(test, train\) with files but no class folders in them; make one folder a "
+            r"class, as in photos/test/cat/1\.jpg, or list files and labels in photos/metadata\.csv$",
+        ),
         (["train/cat/1.jpg", "test/cat/1.jpg"], "^photos/ has only one class, cat"),
         (["cat/1.jpg", "d\x07g/1.jpg"], r"^photos/ has a class name with unprintable characters: d\\x07g; rename it$"),
     ],
@@ -111,7 +120,7 @@ def test_a_class_may_be_missing_from_a_split(make_tree, limits: Limits) -> None:
 
 
 def test_too_many_files(make_tree) -> None:
-    with pytest.raises(DataError, match=r"more than 2 files \(limit max_manifest_rows\)"):
+    with pytest.raises(DataError, match=r"^photos/ holds more than 2 files \(limit max_manifest_rows\)$"):
         read_folder(make_tree("cat/1", "cat/2", "dog/1"), Limits(max_manifest_rows=2))
 
 

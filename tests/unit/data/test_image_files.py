@@ -103,15 +103,27 @@ def test_floats_in_zero_to_one(save) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array([[0.0, 2.5]], np.float32), r"floating-point pixels go from 0 to 2\.5; only \[0, 1\] has a known"),
+        (
+            np.array([[0.0, 2.5]], np.float32),
+            r"^its floating-point pixels go from 0 to 2\.5; only \[0, 1\] has a known meaning$",
+        ),
         (np.array([[0.0, np.nan]], np.float32), r"floating-point pixels go from nan to nan; only"),
-        (np.array([[0, 70_000]], np.int32), "32-bit pixels go from 0 to 70,000; only 0 to 65,535 has a known"),
+        (
+            np.array([[0, 70_000]], np.int32),
+            "^its 32-bit pixels go from 0 to 70,000; only 0 to 65,535 has a known meaning$",
+        ),
         (np.array([[-1, 7]], np.int32), "32-bit pixels go from -1 to 7; only"),
     ],
 )
 def test_numbers_without_a_known_range(save, values: np.ndarray, message: str) -> None:
     path = save(Image.fromarray(values), format="TIFF")
     with pytest.raises(FileError, match=message):
+        decode_image(path, 3, Limits())
+
+
+def test_a_mode_that_no_screen_shows_is_refused(save) -> None:
+    path = save(Image.new("LAB", (3, 2)), format="TIFF")
+    with pytest.raises(FileError, match=r"^its pixels are in mode LAB, which is not supported; convert it to RGB$"):
         decode_image(path, 3, Limits())
 
 
@@ -191,8 +203,15 @@ def test_arrays(picture: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((3, 4), np.float32), "must hold bytes .uint8., not float32; scale it to 0 to 255 first"),
-        (np.zeros((3, 4, 5), np.uint8), r"must be \(height, width\) or .*, not \(3, 4, 5\); channels come last"),
+        (
+            np.zeros((3, 4), np.float32),
+            r"^an image array must hold bytes \(uint8\), not float32; scale it to 0 to 255 first$",
+        ),
+        (
+            np.zeros((3, 4, 5), np.uint8),
+            r"^an image array must be \(height, width\) or \(height, width, 1, 3 or 4\), not \(3, 4, 5\); channels "
+            r"come last$",
+        ),
         (np.zeros((0, 4), np.uint8), r"not \(0, 4\)"),
     ],
 )

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import struct
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from PIL import Image
 
 from perceptio.data.image_files import decode_image, probe_image
 from perceptio.data.limits import Limits
-from perceptio.errors import FileError
+from perceptio.errors import FileError, MissingExtraError
 
 READERS = ("decode_image", "probe_image")
 pytestmark = pytest.mark.usefixtures("either_place")
@@ -93,6 +94,7 @@ def test_flipped_bytes_raise_nothing_but_file_errors(save, image: Image.Image, f
         (b"<svg xmlns='x'/>", "^an SVG drawing, which is not supported; convert it to PNG$"),
         (b"\xff\xd8\xff\xe0", "^(truncated JPEG file: it ends after 4 bytes|damaged JPEG file: .*)$"),
         (b"\x89PNG\r\n\x1a\n garbage garbage", "^(damaged|truncated) PNG file: "),
+        (b"GIF89a\0\0\5\0\0\0\0;", "^damaged GIF file: its header cannot be read$"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "^not an image but a PostScript document$"),
     ],
 )  # fmt: skip
@@ -116,7 +118,8 @@ def bomb(width: int, height: int) -> bytes:
     ("width", "height", "message"),
     [
         (65_535, 65_535, "^declares more pixels than the limit of 64,000,000$"),
-        (10_000, 10_000, "^declares 10,000 x 10,000 = 100,000,000 pixels; the limit is 64,000,000"),
+        (10_000, 10_000, r"^declares 10,000 x 10,000 = 100,000,000 pixels; the limit is 64,000,000 \(limit "
+                         r"max_image_pixels\)$"),
         (66_000, 2, r"^declares 66,000 x 2 pixels; the limit is 65,535 a side \(limit max_image_side\)$"),
     ],
 )  # fmt: skip
@@ -132,6 +135,13 @@ def test_pixels_just_inside_and_just_outside_the_limit(save, image: Image.Image)
         probe_image(save(image), Limits(max_image_pixels=850))
     with pytest.raises(FileError, match=r"image file of [\d,]+ bytes; the limit is 100 \(limit max_image_file_bytes\)"):
         probe_image(save(image), Limits(max_image_file_bytes=100))
+
+
+def test_without_pillow_the_way_out_is_said(save, image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(image)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(MissingExtraError, match=r"^reading images needs an .*: pip install 'perceptio\[image\]'$"):
+        decode_image(path, 3, Limits())
 
 
 def test_a_pipe_does_not_block(tmp_path: Path) -> None:

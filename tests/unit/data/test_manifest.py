@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from perceptio.data.limits import Limits
 from perceptio.data.manifest import read_manifest
 from perceptio.data.manifest_cells import split_labels
 from perceptio.data.records import MAIN
-from perceptio.errors import DataError, UsageError
+from perceptio.errors import DataError, MissingExtraError, UsageError
 
 
 def write(folder: Path, text: str | bytes, name: str = "metadata.csv") -> Path:
@@ -88,7 +89,7 @@ def test_backslashes_of_windows(tmp_path: Path, limits: Limits) -> None:
     ("text", "message"),
     [
         ("", r"^metadata\.csv: empty file"),
-        ("file,label\n", r"^metadata\.csv lists no files"),
+        ("file,label\n", r"^metadata\.csv lists no files; it needs a row for each, with columns file and label$"),
         ("file,lable\na,x\n", r"unknown column 'lable'\. Nearest: label"),
         ("flie,label\na,x\n", r"unknown column 'flie'\. Nearest: file"),
         ("file,label,splits\na,x,train\n", r"unknown column 'splits'\. Nearest: split"),
@@ -96,21 +97,26 @@ def test_backslashes_of_windows(tmp_path: Path, limits: Limits) -> None:
         ("file,category\na,x\n", r"no column says the class; it must be called label or labels"),
         ("file,path,label\na,a,x\n", r"file and path both say the file; keep one"),
         ("file,label,labels\na,x,x\n", r"label and labels both say the class"),
-        ("file,label,file\na,x,a\n", r"has two columns called 'file'"),
+        ("file,label,file\na,x,a\n", r"^metadata\.csv has two columns called 'file'; each name may stand once$"),
         ("file,label\na,x\n/etc/passwd,y\n", r"metadata\.csv, line 3: /etc/passwd is an absolute path"),
-        ("file,label\nC:\\x.jpg,x\n", r"line 2: C:\\x\.jpg is an absolute path"),
-        ("file,label\n../a,x\n", r"line 2: \.\./a leads out of the manifest's folder"),
+        ("file,label\nC:\\x.jpg,x\n", r"line 2: C:\\x\.jpg is an absolute path; write it relative to the manifest's "
+                                      r"folder$"),
+        ("file,label\n../a,x\n", r"line 2: \.\./a leads out of the manifest's folder; move the manifest above its "
+                                 r"files$"),
         ("file,label\nb/../../a,x\n", r"line 2: b/\.\./\.\./a leads out"),
         ("file,label\n..\\a,x\n", r"line 2: \.\.\\a leads out"),
         ("file,label\n,x\n", r"line 2: no file; every row needs one"),
         ("file,label\na, \n", r"line 2: no label; every file needs one"),
-        ("file,label\na,x\nb,y\n./a,x\n", r"line 4: a is listed a second time \(first in line 2\)"),
+        ("file,label\na,x\nb,y\n./a,x\n", r"line 4: a is listed a second time \(first in line 2\); list each file "
+                                          r"once, "
+         r"with several labels in a column labels$"),
         ("file,label,split\na,x,tset\n", r"line 2: 'tset' is no split\. Nearest: test"),
-        ("file,label\na,x,y\n", r"line 2: 3 cells, but the first line names 2 columns"),
+        ("file,label\na,x,y\n", r"line 2: 3 cells, but the first line names 2 columns; put text that holds a comma "
+         r"between \"quotes\"$"),
         ("file,label\na,x\nb,x\n", r"^metadata\.csv has only one class, x"),
         ("file,label\na,\"x\nb,y\n", r"metadata\.csv, line \d: not valid CSV"),
         (b"file,label\na,\xff\n", r"line 2: not valid UTF-8; save the file as UTF-8"),
-        (b"file,label\na\0,x\n", r"line 2: holds a zero byte"),
+        (b"file,label\na\0,x\n", r"line 2: holds a zero byte; this is not a text file$"),
         ('file,labels\na,"[x"\n', r"line 2: labels begin with '\[' but are no JSON list"),
         ('file,labels\na,"[[1]]"\n', r"line 2: labels must be a JSON list of names"),
     ],
@@ -124,10 +130,16 @@ def test_bad_csv(tmp_path: Path, limits: Limits, text: str | bytes, message: str
     ("text", "message"),
     [
         ('{"file": "a"\n', r"^m\.jsonl, line 1: not valid JSON"),
-        ('{"file": "a", "label": "x"}\n["b"]\n', r"line 2: must be an object such as"),
+        (
+            '{"file": "a", "label": "x"}\n["b"]\n',
+            r'^m\.jsonl, line 2: must be an object such as \{"file": \.\., "label": \.\.\}$',
+        ),
         ('{"file": "a", "label": NaN}\n', r"line 1: not valid JSON \(NaN is no JSON value\)"),
         ('{"file": "a", "file": "b", "label": "x"}\n', r"line 1: not valid JSON \(a key stands twice\)"),
-        ('{"file": "a", "label": "x"}\n{"file": "b", "labels": ["x"]}\n', r"some lines have label and others labels"),
+        (
+            '{"file": "a", "label": "x"}\n{"file": "b", "labels": ["x"]}\n',
+            r"some lines have label and others labels; use one of them in all lines$",
+        ),
         ('{"file": ' + "[" * 100_000 + "\n", r"line 1: not valid JSON \(nested too deeply\)"),
     ],
     ids=["cut", "list", "nan", "twice", "mixed", "deep"],
@@ -135,6 +147,13 @@ def test_bad_csv(tmp_path: Path, limits: Limits, text: str | bytes, message: str
 def test_bad_jsonl(tmp_path: Path, limits: Limits, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_manifest(write(tmp_path, text, "m.jsonl"), limits)
+
+
+def test_without_pyarrow_the_way_out_is_said(tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    message = r"^reading Parquet files needs an .*: pip install 'perceptio\[tables\]'$"
+    with pytest.raises(MissingExtraError, match=message):
+        read_manifest(write(tmp_path, "x", "m.parquet"), limits)
 
 
 def test_bad_parquet(tmp_path: Path, limits: Limits) -> None:
@@ -146,12 +165,32 @@ def test_bad_parquet(tmp_path: Path, limits: Limits) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "text", "message"),
     [
-        ("max_manifest_line_bytes", 20, "file,label\na," + "x" * 30, r"line 2: longer than 20 bytes \(limit"),
+        (
+            "max_manifest_line_bytes",
+            20,
+            "file,label\na," + "x" * 30,
+            r"line 2: longer than 20 bytes \(limit max_manifest_line_bytes\)$",
+        ),
         ("max_manifest_rows", 2, "file,label\na,x\nb,y\nc,x\n", r"has more than 2 rows \(limit max_manifest_rows\)"),
-        ("max_manifest_columns", 2, "file,label,c\na,x,1\n", r"has 3 columns; the limit is 2 \(limit"),
+        (
+            "max_manifest_columns",
+            2,
+            "file,label,c\na,x,1\n",
+            r"has 3 columns; the limit is 2 \(limit max_manifest_columns\)$",
+        ),
         ("max_classes", 2, "file,label\na,x\nb,y\nc,z\n", r"has 3 classes; the limit is 2"),
-        ("max_name_characters", 3, "file,label\na,xxxx\n", r"line 2: a name of 4 characters; the limit is 3"),
-        ("max_manifest_field_bytes", 3, "file,label\naaaa,x\n", r"line 2: a path of 4 characters; the limit is 3"),
+        (
+            "max_name_characters",
+            3,
+            "file,label\na,xxxx\n",
+            r"line 2: a name of 4 characters; the limit is 3 \(limit max_name_characters\)$",
+        ),
+        (
+            "max_manifest_field_bytes",
+            3,
+            "file,label\naaaa,x\n",
+            r"line 2: a path of 4 characters; the limit is 3 \(limit max_manifest_field_bytes\)$",
+        ),
     ],
 )
 def test_limits(tmp_path: Path, field: str, value: int, text: str, message: str) -> None:

@@ -27,6 +27,8 @@ VERTICES = np.array(
     [[0, 0, 0], [2, 0, 0.5], [0, 3, 0], [0.25, 0, 5], [7, 1, 1], [-1, -2, 4], [3, -3, 0.125]], dtype=np.float64
 )
 FACES = np.array([[0, 1, 2], [0, 3, 1], [1, 4, 6], [5, 2, 0], [6, 3, 5]])
+PLY_VERTICES = b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+PLY_FACE = b"element face 1\nproperty list uchar float vertex_indices\n"
 COLOURS = np.array(
     [[0, 255, 51], [17, 34, 85], [255, 0, 0], [1, 2, 3], [5, 7, 11], [13, 17, 19], [23, 29, 31]], np.uint8
 )
@@ -198,6 +200,11 @@ def test_off_with_polygons_and_colours_agrees_with_trimesh(save, limits: Limits)
         ("a.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1e99 0\n3 0 1 2\n", "has coordinates beyond 1e+60"),
         ("a.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", "all its faces are without area"),
         ("a.off", b"OFF\n3 1 0\n0 0 0\n1 0 x\n0 1 0\n3 0 1 2\n", "holds 'x' where a number belongs"),
+        ("a.off", b"4OFF\n1 0 0\n0 0 0 0\n",
+         "a four- or more-dimensional OFF file, which is not read; write it as OFF text of three dimensions"),
+        ("a.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 1.5\n", "has a face that names a vertex by a broken number"),
+        ("a.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n4 0 1 1.5 2\n",
+         "damaged OFF file: a face is no list of whole numbers"),
         ("a.off", b"OFF\n0 0 0\n", "holds no vertices"),
         ("a.off", b"OFF\n999999999999 1 0\n0 0 0",
          "has 999,999,999,999 vertices; the limit is 20,000,000 (limit MAX_VERTICES)"),
@@ -208,11 +215,34 @@ def test_off_with_polygons_and_colours_agrees_with_trimesh(save, limits: Limits)
          "has 88,888,888,888 vertices; the limit is 20,000,000 (limit MAX_VERTICES)"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex -3\nend_header\n",
          "damaged PLY file: its header says 'element vertex -3'"),
+        ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float x\nend_header\n",
+         "damaged PLY file: it declares 'x' twice"),
+        ("a.ply", b"ply\nelement vertex 1\nproperty float x\nend_header\n",
+         "damaged PLY file: its header does not say how values are written"),
+        ("a.ply", b"ply\nformat ascii 1.0\nelement edge 99999999999\nproperty int a\nend_header\n",
+         "declares 99,999,999,999 elements; the limit is 40,000,000 (limit MAX_FACES)"),
+        ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty list float float x\nend_header\n",
+         "damaged PLY file: its header says 'list float float'"),
+        ("a.ply", b"ply\nformat binary_big_endian 1.0\nelement vertex 1\nproperty list uchar float x\nend_header\n\xff",
+         "truncated or damaged PLY file: a list of 255 values in 'vertex'"),
+        ("a.ply", PLY_VERTICES + b"end_header\n0 0 0\n1 0 0\n",
+         "truncated or damaged PLY file: its 3 rows of 'vertex' are not all there"),
+        ("a.ply", PLY_VERTICES + PLY_FACE + b"end_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 1.5\n",
+         "has a face that names a vertex by a broken number"),
         ("a.stl", b"hello", "no STL file: it begins with 'hello'"),
         ("a.stl", b"\xff" * 80 + struct.pack("<I", 9) + b"\0" * 50,
          "truncated or no STL file: it declares 9 faces in 134 bytes"),
         ("a.obj", b"mtllib x.mtl\n", "no OBJ file, or one without vertices"),
+        ("a.obj", b"v 0 0\nv 1 0\nv 0 1\nf 1 2 3\n", "holds a shape that does not have three dimensions"),
+        ("a.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n",
+         "damaged mesh file: index 8 is out of bounds for axis 0 with size 3"),
+        ("a.gltf", b'{"asset": {"version": "2.0"}}', "holds no faces and no points"),
         ("a.glb", b"glTF\2\0\0\0", "truncated glTF file: it ends after 8 bytes"),
+        ("a.glb", struct.pack("<4s4I", b"glTF", 1, 20, 0, 0x4E4F534A),
+         "a glTF file of version 1, which is not read; export it as glTF 2.0"),
+        ("a.glb", struct.pack("<4s4I", b"glTF", 2, 20, 0, 0),
+         "damaged glTF file: it does not begin with its description"),
+        ("a.gltf", b"[]", "no glTF file: its description is no JSON object"),
         ("a.gltf", b"{]", "damaged or no glTF file: its description is no JSON"),
         ("a.gltf", b"[" * 100_000, "damaged or no glTF file: its description is no JSON"),
         ("a.xyz", b"# nothing\n", "holds no rows of numbers"),
@@ -230,6 +260,8 @@ def test_off_with_polygons_and_colours_agrees_with_trimesh(save, limits: Limits)
         ("a.npz", npz(vertices=VERTICES, faces=FACES + 3), "has a face that names vertex 9 of 7"),
         ("a.npz", npz(vertices=VERTICES, faces=FACES * 1.0),
          "its faces must be whole numbers (faces, 3), not float64 (5, 3)"),
+        ("a.npz", npz(vertices=VERTICES[:, :2], faces=FACES),
+         "its vertices must be numbers (vertices, 3), not float64 (7, 2)"),
         ("a.pny", b"x", "no mesh or point cloud of a known kind: .pny. Nearest: .ply, .npy, .xyz."),
         ("a.npy", b"", "empty file (0 bytes)"),
     ],
@@ -309,7 +341,16 @@ def test_gltf_that_would_cost_memory_or_open_files_is_refused(save) -> None:
     def misfit(tree: dict) -> None:
         tree["meshes"][0]["primitives"][0]["attributes"]["POSITION"] = 99
 
+    def crowded(tree: dict) -> None:
+        tree["nodes"] += [{}] * 100_000
+
+    def sparse(tree: dict) -> None:
+        tree["accessors"][0]["sparse"] = {}
+
+    num_nodes = len(json.loads(exported("gltf"))["nodes"]) + 100_000
     for change, message in (
+        (crowded, f"has {num_nodes:,} nodes; the limit is 100,000 (limit MAX_SCENE_NODES)"),
+        (sparse, "has sparse accessors, which are not read; export it without them"),
         (many, "has 90,001,000 vertices; the limit is 20,000,000 (limit MAX_VERTICES)"),
         (elsewhere, "keeps its geometry in another file, which is not opened; export it as one .glb file"),
         (

@@ -49,7 +49,8 @@ def test_names_of_neighbours(make_tree, limits: Limits, monkeypatch: pytest.Monk
         ("photos", "idx", r"^photos is not a folder with train-images-idx3-ubyte\.gz; format auto looks what it is$"),
         ("photos", "manifest", r"^photos is not a \.csv, \.jsonl or \.parquet file or a folder with metadata\.csv"),
         ("photos/cat/1.jpg", "folder", r"^photos/cat/1\.jpg is not a folder"),
-        ("a\0b", "auto", r"^no folder"),
+        ("a\0b", "auto", r"^no folder a\\x00b/ here\."),
+        ("a" * 5000, "auto", r"^no folder a{80} can exist: File name too long$"),
     ],
 )
 def test_wrong_usage(make_tree, limits: Limits, monkeypatch, path: str, format: str, message: str) -> None:

@@ -24,7 +24,10 @@ def test_split_csv_comes_back_and_is_a_manifest(tmp_path) -> None:
     ("text", "message"),
     [
         ("file,labels\na,x\n", "^split.csv must have the columns file, split, labels; split is missing$"),
-        ("file,split,labels\na,train,x\na,test,x\n", "^split.csv, line 3: a is listed a second time"),
+        (
+            "file,split,labels\na,train,x\na,test,x\n",
+            "^split.csv, line 3: a is listed a second time; remove one of the lines$",
+        ),
         ("file,split,labels\na,trian,x\n", "^split.csv, line 2: 'trian' is no split"),
     ],
 )

@@ -190,8 +190,17 @@ def test_folders_stay_together_also_across_classes() -> None:
 @pytest.mark.parametrize(
     ("records", "by", "message"),
     [
-        (files(a=5, b=5), "folder", "^split.by folder needs at least two folders inside the class folders"),
-        (files(a=5, b=5), "group", "^split.by group needs groups: add a column group to the manifest"),
+        (
+            files(a=5, b=5),
+            "folder",
+            r"^split\.by folder needs at least two folders inside the class folders, as in cat/visit1/a\.jpg; else use "
+            r"split\.by file$",
+        ),
+        (
+            files(a=5, b=5),
+            "group",
+            r"^split\.by group needs groups: add a column group to the manifest, or use split\.by file$",
+        ),
         (given_splits(test=5), "file", "^no sample is left to train on: all 10 are given to test$"),
         ([], "file", "^no sample is left to train on: all 0 are given to nothing$"),
     ],
@@ -205,9 +214,20 @@ def test_what_cannot_be_divided(records: list[Record], by: str, message: str) ->
     ("settings_", "message"),
     [
         ({"test": -0.1}, r"^split\.test must be at least 0 and below 1: got -0\.1$"),
-        ({"validation": 0.6, "test": 0.4}, "must leave something to train on: 0.6 [+] 0.4 is not below 1$"),
+        (
+            {"validation": 0.6, "test": 0.4},
+            r"^split\.validation and split\.test must leave something to train on: 0\.6 [+] 0\.4 is not below 1$",
+        ),
     ],
 )
 def test_bad_shares(settings_: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SplitConfig(**settings_)
+
+
+def test_a_way_to_split_that_is_none() -> None:
+    """The type forbids it, which these tests check and a program of one's own does not."""
+    config = SplitConfig()
+    object.__setattr__(config, "by", "class")
+    with pytest.raises(UsageError, match=r"^split\.by must be file, folder or group: got 'class'$"):
+        config.__post_init__()

@@ -11,6 +11,7 @@ from perceptio.data import video_files
 from perceptio.data.crops import Box
 from perceptio.data.limits import Limits
 from perceptio.data.video_files import check_video, open_video, probe_video
+from perceptio.data.video_frames import check_frame_size
 from perceptio.errors import AbsentError, FileError
 from support.videos import KINDS, middles, numbered_frame, numbers_of, quarters, write_frames, write_numbered
 
@@ -115,6 +116,11 @@ def test_any_cut_and_flipped_bytes_raise_nothing_but_file_errors(tmp_path: Path,
         reason = refusal(path)
         assert reason.isprintable()
         assert str(tmp_path) not in reason
+
+
+def test_frames_without_a_pixel_are_refused() -> None:
+    with pytest.raises(FileError, match=r"^declares frames of 98 x 0 pixels; there must be at least one$"):
+        check_frame_size(98, 0, Limits())
 
 
 def test_limits_come_before_memory(tmp_path: Path, monkeypatch) -> None:

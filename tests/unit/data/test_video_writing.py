@@ -118,7 +118,8 @@ def test_sound_and_pictures_stand_side_by_side_in_the_file(tmp_path: Path) -> No
     ("frames", "rate", "settings", "message"),
     [
         ([], 25, {}, "^a video needs at least one frame; none is given$"),
-        (np.zeros((2, 8, 8, 3), np.float32), 25, {}, r"^a frame must be bytes \(uint8\) of shape "),
+        (np.zeros((2, 8, 8, 3), np.float32), 25, {}, r"^a frame must be bytes \(uint8\) of shape \(height, width, 1 "
+                                                     r"or 3\): got float32 "),
         (np.zeros((2, 8, 8), np.uint8), 25, {}, r"1 or 3\): got uint8 \(8, 8\)$"),
         (np.zeros((2, 8, 8, 4), np.uint8), 25, {}, r"got uint8 \(8, 8, 4\)$"),
         (
@@ -128,7 +129,8 @@ def test_sound_and_pictures_stand_side_by_side_in_the_file(tmp_path: Path) -> No
             r"^all frames must have one size: got \(8, 9, 3\) after \(8, 8, 3\)$",
         ),
         (np.zeros((2, 8, 8, 3), np.uint8), 0, {}, r"^frames_per_second must lie in 0.01 to 1000: got 0$"),
-        (np.zeros((2, 8, 8, 3), np.uint8), 25, {"sound": np.zeros(9)}, "^sound and sample_rate_hz belong together: "),
+        (np.zeros((2, 8, 8, 3), np.uint8), 25, {"sound": np.zeros(9)}, "^sound and sample_rate_hz belong together: "
+                                                                       "give both or neither$"),
         (
             np.zeros((2, 8, 8, 3), np.uint8),
             25,

@@ -81,10 +81,9 @@ def test_a_transform_holds_for_its_children_alone() -> None:
 def test_use_repeats_what_def_named() -> None:
     mesh = mesh_of(
         V2 + f"DEF part Transform {{ translation 0 0 1 children [ DEF s {SHAPE} ] }}\n"
-        "Transform { translation 5 0 0 children [ USE part, USE s ] } USE s\n"
-        "Shape { geometry IndexedFaceSet { coord DEF c Coordinate { point [ 1 0 0 0 1 0 0 0 1 ] }"
-        " coordIndex [0 1 2] } }"
-        "Shape { geometry IndexedFaceSet { coordIndex [2 1 0] coord USE c } }"
+        "Transform { translation 5 0 0 children [ USE part, USE s ] } USE s\nShape { geometry IndexedFaceSet { coord "
+        "DEF c Coordinate { point [ 1 0 0 0 1 0 0 0 1 ] } coordIndex [0 1 2] } }Shape { geometry IndexedFaceSet { "
+        "coordIndex [2 1 0] coord USE c } }"
     )
     unit = np.eye(3)
     expected = [
@@ -101,11 +100,9 @@ def test_use_repeats_what_def_named() -> None:
 def test_vrml_1_holds_its_state_within_separators() -> None:
     mesh = mesh_of(
         V1 + f"Separator {{ Coordinate3 {{ {POINTS} }} Translation {{ translation 0 0 4 }}\n"
-        "Separator { Scale { scaleFactor 2 2 2 } IndexedFaceSet { coordIndex [0,1,2,-1] } }\n"
-        "Group { Rotation { rotation 1 0 0 3.141592653589793 } }\n"
-        "IndexedFaceSet { coordIndex [2,1,0,-1] }\n"
-        "MatrixTransform { matrix 1 0 0 0  0 1 0 0  0 0 1 0  10 20 30 1 }\n"
-        "IndexedFaceSet { coordIndex [0,1,2,-1] } }"
+        "Separator { Scale { scaleFactor 2 2 2 } IndexedFaceSet { coordIndex [0,1,2,-1] } }\nGroup { Rotation { "
+        "rotation 1 0 0 3.141592653589793 } }\nIndexedFaceSet { coordIndex [2,1,0,-1] }\nMatrixTransform { matrix 1 0 "
+        "0 0  0 1 0 0  0 0 1 0  10 20 30 1 }\nIndexedFaceSet { coordIndex [0,1,2,-1] } }"
     )
     flip = np.array([1, -1, -1])
     expected = [
@@ -194,6 +191,10 @@ def test_gzipped_files_up_to_the_limit(save, limits: Limits, monkeypatch: pytest
         (V2 + SHAPE.replace("0 3 5", "0 3 nan"), "has coordinates that are no finite numbers, first at vertex 2"),
         (V2 + SHAPE.replace("0 3 5", "0 0 0"), "all its faces are without area"),
         (V2 + f"Transform {{ rotation 1 2 children {SHAPE} }}", "damaged VRML file: rotation must be 4 numbers"),
+        (V2 + SHAPE.replace("coordIndex", "color Color { color [1 0 0] } colorIndex [0 0] coordIndex"),
+         "damaged VRML file: 2 colours for 4 corners"),
+        (V2 + SHAPE.replace("coordIndex", "color Color { color [1 0 0] } colorIndex [0 0 1 -1] coordIndex"),
+         "damaged VRML file: it names colours that it does not have"),
         (V2 + SHAPE + "Inline { url \"other.wrl\" }",
          "has a part in another file, which is not opened (Inline); export it as faces (IndexedFaceSet)"),
         (V2 + SHAPE + "Shape { geometry Sphere { radius 2 } }",

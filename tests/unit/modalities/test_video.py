@@ -282,12 +282,22 @@ def test_candidates_suit_the_files() -> None:
         ({"evaluation_crop": 0.0}, "^evaluation_crop must be above 0 and at most 1: got 0.0$"),
         ({"colour_strength": 3.0}, r"^colour_strength must lie in 0 \(off\) to 2: got 3.0$"),
         ({"num_frames": 31}, r"^patch must divide the axes: got patch \(2, 8, 8\) and axes \(31, 224, 224\)$"),
-        ({"num_frames": 100_000}, r"^a clip of 100000 frames of 224 x 224 pixels is larger than 268,435,456 pixels; "),
+        ({"num_frames": 100_000}, r"^a clip of 100000 frames of 224 x 224 pixels is larger than 268,435,456 pixels; "
+                                  r"set "
+                                  r"a smaller size or num_frames$"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be(settings, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         VideoModality(**settings)
+
+
+def test_a_number_of_channels_that_no_video_has() -> None:
+    """The type forbids it, which these tests check and a program of one's own does not."""
+    modality = VideoModality()
+    object.__setattr__(modality, "channels", 2)
+    with pytest.raises(UsageError, match=r"^channels must be 1 \(grey\) or 3 \(colour\): got 2$"):
+        modality.__post_init__()
 
 
 def test_it_goes_to_worker_processes(tmp_path: Path, modality: VideoModality) -> None:
