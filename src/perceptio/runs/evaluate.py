@@ -81,7 +81,9 @@ def _choose_records(
     wanted = {name for name, part in read_split(folder.split).items() if part == split}
     records = tuple(record for record in survey.usable if record.name in wanted)
     if not records:
-        raise DataError(f"no file of the {split} split is left in {survey.data}")
+        raise DataError(
+            f"no file of the {split} split is left in {survey.data}; put the files back, or give others with --data"
+        )
     reasons = {entry.name: entry.reason for entry in survey.skipped}
     missing = sorted(printable(name) for name in wanted - {record.name for record in records})
     return survey, records, tuple(Skipped(name, reasons.get(name, "no longer there")) for name in missing)

@@ -133,7 +133,10 @@ def resume_run(
 def _read_config(path: Path) -> RunConfig:
     folder = open_run_folder(path)
     if not folder.split.is_file():
-        raise UsageError(f"{folder.split} is missing: without it nobody knows which files were kept for the test")
+        raise UsageError(
+            f"{folder.split} is missing: without it nobody knows which files were kept for the test; put it back, or "
+            "start a new run"
+        )
     return folder.read_config()
 
 
@@ -204,7 +207,8 @@ def _restore_best(bench: Workbench, checkpoint: Checkpoint) -> None:
     best = read_checkpoint_of(bench.folder.checkpoints, best_step)
     if best is None:
         raise DataError(
-            f"the best weights, of step {best_step}, are lost: neither model.safetensors nor its checkpoint"
+            f"the best weights, of step {best_step}, are lost: neither model.safetensors nor its checkpoint holds "
+            "them. Put model.safetensors back, or start a new run."
         )
     write_model(bench.folder.weights, best.model, replace(_model_facts(bench), step=best_step))
 

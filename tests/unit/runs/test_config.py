@@ -72,9 +72,8 @@ def test_heads_divide_the_widths():
 
 def test_micro_batches_divide_the_batch():
     training = replace(tiny_config().training, num_micro_batches=3)
-    with pytest.raises(
-        ValueError, match=r"num_micro_batches must divide batch_size: got 3 and 8. Use a batch_size of 9"
-    ):
+    message = r"^training\.num_micro_batches must divide batch_size: got 3 and 8\. Use a batch_size of 9\.$"
+    with pytest.raises(ValueError, match=message):
         replace(tiny_config(), training=training)
 
 

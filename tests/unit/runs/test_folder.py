@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -60,5 +61,6 @@ def test_what_is_no_config_is_refused(tmp_path: Path):
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"is no run folder: it has no config.json. Runs lie in ./runs unless --out"):
+    message = f"{tmp_path} is no run folder: it has no config.json. Runs lie in ./runs unless --out said else."
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
         open_run_folder(tmp_path)

@@ -1,0 +1,102 @@
+"""Runs that something was taken from: what is missing is said, with the way out."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perceptio.errors import DataError, PerceptioError, UsageError
+from perceptio.runs.evaluate import evaluate_run
+from perceptio.runs.screen import SilentScreen
+from perceptio.runs.train import TrainOptions, resume_run, train_run
+from perceptio.training.checkpoint import read_newest_checkpoint, write_checkpoint
+from support.configs import tiny_config
+from support.pictures import make_picture_folder
+
+OPTIONS = TrainOptions(device="cpu", workers=0)
+
+
+class Facts(SilentScreen):
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def fact(self, label: str, text: str) -> None:
+        self.told.append((label, text))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `data` and a finished `run` of two epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = make_picture_folder(folder / "data", per_class=8)
+    options = TrainOptions(out=folder / "run", device="cpu", workers=0)
+    train_run(tiny_config(data, epochs=2.0), options)
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to be spoiled; its data stays where it is."""
+    return Path(shutil.copytree(trained / "run", tmp_path / "run"))
+
+
+def refusal(kind: type[PerceptioError], run: Path) -> str:
+    with pytest.raises(kind) as raised:
+        resume_run(run, OPTIONS, epochs=3.0)
+    return str(raised.value)
+
+
+def test_a_run_without_its_split(run: Path):
+    (run / "split.csv").unlink()
+    assert refusal(UsageError, run) == (
+        f"{run / 'split.csv'} is missing: without it nobody knows which files were kept for the test; put it back, or "
+        "start a new run"
+    )
+
+
+def test_data_that_is_not_what_it_was(run: Path, trained: Path):
+    more = Path(shutil.copy(trained / "data" / "disc" / "00.png", trained / "data" / "disc" / "more.png"))
+    more.write_bytes(more.read_bytes() + b"\0")
+    try:
+        assert refusal(UsageError, run) == (
+            f"the data in {trained / 'data'} is not what this run began with: 25 usable samples now. Put the files "
+            f"back, "
+            "or start a new run."
+        )
+    finally:
+        more.unlink()
+
+
+def test_best_weights_that_nobody_has(run: Path):
+    newest = read_newest_checkpoint(run / "checkpoints")
+    state = replace(newest.state, best_step=9)
+    write_checkpoint(run / "checkpoints", newest.model, newest.optimizer, state, facts=newest.facts)
+    (run / "model.safetensors").unlink()
+    message = refusal(DataError, run)
+    assert message == (
+        "the best weights, of step 9, are lost: neither model.safetensors nor its checkpoint holds them. Put "
+        "model.safetensors back, or start a new run."
+    )
+
+
+def test_a_damaged_checkpoint_is_passed_over_with_a_warning(run: Path):
+    newest = max((run / "checkpoints").iterdir())
+    shutil.copytree(newest, newest.with_name("step-000000099"))
+    (newest.with_name("step-000000099") / "model.safetensors").write_bytes(b"x")
+    screen = Facts()
+    resume_run(run, OPTIONS, epochs=3.0, screen=screen)
+    (warning,) = [text for label, text in screen.told if label == "Warning"]
+    assert re.fullmatch(
+        r"passed over a damaged checkpoint, step-000000099: model\.safetensors is damaged: 1 bytes, \d+ were written",
+        warning,
+    )
+
+
+def test_a_split_of_which_nothing_is_left(run: Path, trained: Path):
+    split = run / "split.csv"
+    split.write_text(split.read_text().replace(",test,", ",train,"))
+    message = f"no file of the test split is left in {trained / 'data'}; put the files back, or give others with --data"
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        evaluate_run(run, split="test", device="cpu")
