@@ -293,7 +293,7 @@ def test_predict_as_text_has_one_line_a_file(trained: Trained, tell: Tell, mixed
 def test_predict_without_files_is_wrong_usage(trained: Trained, tell: Tell):
     told = tell("predict", trained.run)
     assert told.code == 2
-    assert "predict needs at least one file or folder" in told.err
+    assert told.err == "error: predict needs at least one file or folder: perceptio predict RUN FILE ..\n"
 
 
 def test_the_weights_file_alone_predicts(trained: Trained, tell: Tell, mixed: Path, tmp_path: Path):
@@ -407,7 +407,10 @@ def test_info_gives_what_there_is(trained: Trained, tell: Tell, tmp_path: Path, 
         (("train", "--config", "nowhere.json"), r"cannot read the config nowhere.json: No such file or directory"),
         (("train",), r"--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table"),
         (("train", "imagenet"), r"--data is missing"),
-        (("train", "imagenet", "--config", "c.json"), r"choose one of RECIPE, --config and --resume"),
+        (
+            ("train", "imagenet", "--config", "c.json"),
+            r"choose one of RECIPE, --config and --resume: each says which config the run has",
+        ),
         (("train", "--resume", "r", "--out", "o"), r"--out has no effect with --resume; remove it"),
         (("train", "fashion-sample", "--device", "tpu"), r"Expected one of ('auto', 'cpu', 'cuda')"),
         (("train", "fashion-sample", "--batch-size", "0"), r"batch_size must be greater than 0, got 0"),

@@ -114,6 +114,10 @@ class Sources:
                 follow += self._returned(module, name)
             case ast.Call(func=ast.Attribute(value=ast.Name() as table, attr="get"), args=[_, *default]):
                 follow += [(module, table), *((module, value) for value in default)]
+            case ast.Call(func=ast.Attribute(attr=name)):
+                homes = [owner for owner in self.modules.values() if name in owner.functions]
+                if len(homes) == 1:  # of several methods with one name, nobody knows here which one it is
+                    follow += self._returned(homes[0], name)
         for owner, part in follow:
             yield from self._literals(owner, part, seen)
 
@@ -164,7 +168,7 @@ def shown_to_users(tree: ast.AST) -> Iterator[ast.expr]:
                 yield from node.args
             case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"):
                 yield from node.args
-            case ast.Name(id="Skipped" | "SaveFailure"):
+            case ast.Name(id="Skipped" | "SaveFailure" | "TrainingWarning"):
                 yield from (*node.args, *keywords.values())
             case ast.Attribute(value=ast.Name(id="warnings"), attr="warn"):
                 yield node.args[0]

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from perceptio.cli.main import main
 from perceptio.cli.screen import ConsoleScreen, clock, main_metric_of, print_json
-from perceptio.training.job import EvaluationReport, StepReport
+from perceptio.training.job import EvaluationReport, SaveFailure, StepReport, TrainingWarning
 
 ROW = {
     "epoch": 2.0, "step": 6, "train_loss": 1.25, "validation_loss": 1.5, "validation_accuracy": 0.75, "seconds": 12.0,
@@ -36,6 +36,18 @@ def test_a_pipe_gets_one_plain_line_an_evaluation():
         "Data      photos/: 3 classes [not markup]",
         "epoch 2/10 train_loss 1.2500 validation_loss 1.5000 validation_accuracy 0.7500 elapsed 12 s left 48 s best",
     ]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_warning():
+    screen, text = screen_of(terminal=False)
+    screen.training(SaveFailure(step=9, reason="No space left on device: /runs/a/checkpoints"))
+    assert text.getvalue() == "warning: no checkpoint at step 9: No space left on device: /runs/a/checkpoints\n"
+
+
+def test_what_training_warns_of_stands_on_its_own_line():
+    screen, text = screen_of(terminal=False)
+    screen.training(TrainingWarning(step=3, text="a third of the time goes into [reading] files"))
+    assert text.getvalue() == "warning: a third of the time goes into [reading] files\n"
 
 
 def test_a_long_epoch_shows_that_it_lives():

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -123,7 +125,11 @@ def test_an_output_that_is_no_number_is_an_error_with_the_way_out():
         def forward(self, inputs, extents, present):
             return super().forward(inputs, extents, present) * float("inf")
 
-    with pytest.raises(PerceptioError, match=r"the model's output is not a number.*lower --learning-rate"):
+    message = (
+        "the model's output is not a number: its weights grew too large. Usual cause: a learning rate that is too "
+        "high; take an earlier checkpoint, or train anew with a lower --learning-rate"
+    )
+    with pytest.raises(PerceptioError, match=f"^{re.escape(message)}$"):
         predict(make_source(3), Overflow())
 
 

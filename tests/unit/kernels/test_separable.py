@@ -1,4 +1,5 @@
 import multiprocessing
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -224,15 +225,22 @@ def test_the_exponential_is_exact_to_a_millionth() -> None:
 
 def test_what_does_not_fit_is_refused_with_its_shapes() -> None:
     queries, tokens = draw_case()
-    with pytest.raises(ValueError, match=r"do not fit tokens of shape \(2, 3, 4, 6\): expected \(B or 1, R, c\)"):
+    shapes = [tuple(part.shape) for part in (queries.channels, queries.inner, queries.outer)]
+    message = (
+        f"queries of shapes {shapes} do not fit tokens of shape (2, 3, 4, 6): expected (B or 1, R, c), (B or 1, R, O), "
+        "(B or 1, R, I) and (B, c, O, I)"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         separable_attend(Queries(queries.channels, queries.inner, queries.outer), tokens, "torch")
-    with pytest.raises(ValueError, match="one type and device"):
+    with pytest.raises(ValueError, match=r"^queries and tokens must have one type and device, got \[.*float32"):
         separable_attend(Queries(queries.channels.float(), queries.outer, queries.inner), tokens, "torch")
     object.__setattr__(tokens, "rho", tokens.rho[:1])  # past the shape check of the tests
     with pytest.raises(ValueError, match=r"rho and present must have shape \(2, 4, 6\)"):
         separable_attend(queries, tokens, "torch")
     half = draw_case(dtype=torch.bfloat16)
-    with pytest.raises(ValueError, match=r"takes float32 or float64 on the CPU, got torch\.bfloat16"):
+    with pytest.raises(
+        ValueError, match=r"^the Numba backend takes float32 or float64 on the CPU, got torch\.bfloat16"
+    ):
         load_backend("numba").attend(*half)
 
 
@@ -245,14 +253,20 @@ def test_backends_are_chosen_by_device_and_by_what_is_installed(monkeypatch: pyt
     assert usable_backends("numba", cpu) == ("numba",)
     assert usable_backends("auto", torch.device("mps")) == ("torch",)
     for choice, device in (("numba", cuda), ("triton", cpu)):
-        with pytest.raises(ValueError, match=f"backend '{choice}' does not work with tensors on {device}"):
+        with pytest.raises(
+            ValueError, match=f"^backend '{choice}' does not work with tensors on {device}. Take 'auto' or 'torch'"
+        ):
             usable_backends(choice, device)
 
 
 def test_a_missing_package_is_said_once_and_replaced_unless_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "is_installed", lambda package: False)
     backends._say_once.cache_clear()
-    with pytest.warns(UserWarning, match="numba is not installed: separable attention runs in plain PyTorch"):
+    message = (
+        "numba is not installed: separable attention runs in plain PyTorch, several times slower. "
+        "Install it: pip install numba"
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(message)}$"):
         assert usable_backends("auto", torch.device("cpu")) == ("torch",)
     # The second time says nothing: a warning would be an error here.
     assert usable_backends("auto", torch.device("cpu")) == ("torch",)

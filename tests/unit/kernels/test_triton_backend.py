@@ -135,7 +135,9 @@ def test_half_precision_is_refused() -> None:
 
     case = Case(dtype=torch.float16)
     queries, tokens, _ = draw(case)
-    with pytest.raises(ValueError, match=r"needs float32 or float64, got torch\.float16\. Take 'torch'"):
+    with pytest.raises(
+        ValueError, match=r"^the triton backend needs float32 or float64, got torch\.float16\. Take 'torch'"
+    ):
         TritonBackend().attend(queries, tokens)
 
 

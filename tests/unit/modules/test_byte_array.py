@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -51,7 +53,11 @@ def test_segments_stand_one_after_the_other_and_so_do_their_masks() -> None:
 
 def test_segments_of_different_widths_are_refused() -> None:
     narrow, wide = Segment(channels=torch.randn(2, 3, 4)), Segment(channels=torch.randn(2, 3, 5))
-    with pytest.raises(ValueError, match=r"one number of channels, got \[4, 5\].*modality encoding"):
+    message = (
+        "the segments of a byte array must have one number of channels, got [4, 5]. "
+        "Widen the narrower ones with a modality encoding."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         ByteArray(segments=(narrow, wide))
 
 

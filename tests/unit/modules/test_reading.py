@@ -1,5 +1,6 @@
 """Three methods, one function: each is compared with the textbook way, whose own oracle is in test_attention.py."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -296,9 +297,11 @@ def test_attention_dropout_takes_the_textbook_way_and_nothing_else() -> None:
     attention.dropout = 0.1
     assert isinstance(attention.prepare(ByteView(byte_array)), ProjectedReader)
     attention.reading = ReadingConfig(method="separable")
-    with pytest.raises(
-        ValueError, match="attention dropout needs method 'projected' or 'auto', got method 'separable'"
-    ):
+    message = (
+        "attention dropout needs method 'projected' or 'auto', got method 'separable' and dropout 0.1. "
+        "The other methods never form the weights that would be dropped."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         attention.prepare(ByteView(byte_array))
     attention.eval()
     assert isinstance(attention.prepare(ByteView(byte_array)), SeparableReader)
@@ -308,9 +311,11 @@ def test_separable_attention_without_a_grid_is_refused() -> None:
     byte_array = ByteArray(segments=(Segment(channels=torch.randn(2, 5, 6)),))
     attention = make_attention(byte_array, dtype=torch.float32)
     attention.reading = ReadingConfig(method="separable")
-    with pytest.raises(
-        ValueError, match="method 'separable' needs a segment with sample channels and per-axis position"
-    ):
+    message = (
+        "method 'separable' needs a segment with sample channels and per-axis position tables: Fourier positions on a "
+        "grid. Take 'auto', or 'folded'."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         attention.prepare(ByteView(byte_array))
 
 

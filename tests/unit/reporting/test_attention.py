@@ -80,10 +80,17 @@ def test_the_npz_reads_back_without_pickle(tmp_path: Path) -> None:
 
 
 def test_messages(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"\(steps, latents, rows, columns\) = \(2, 3, .., ..\): got \(3, 2, 4, 4\)"):
+    message = (
+        r"^attention maps must be \(steps, latents, rows, columns\) = \(2, 3, \.\., \.\.\): got \(3, 2, 4, 4\)\. "
+        r"Name every step and latent that the scores hold\.$"
+    )
+    with pytest.raises(ValueError, match=message):
         AttentionMaps(scores=np.zeros((3, 2, 4, 4)), steps=(1, 2), latents=(0, 1, 2), softmax=False)
     maps, path = maps_of(np.zeros((1, 1, 9, 4))), tmp_path / "maps.png"
-    with pytest.raises(ValueError, match=r"got 9 x 4 over 8 x 8 pixels\. Give the image as the model saw it"):
+    message = (
+        r"^maps must not be finer than the image: got 9 x 4 over 8 x 8 pixels\. Give the image as the model saw it\.$"
+    )
+    with pytest.raises(ValueError, match=message):
         draw_attention(np.zeros((8, 8, 1), np.uint8), maps, path, overlay=False, title="")
     with pytest.raises(ValueError, match=r"uint8 \(height, width, 1 or 3\): got float32 \(8, 8, 1\)"):
         draw_attention(np.zeros((8, 8, 1), np.float32), maps, path, overlay=False, title="")

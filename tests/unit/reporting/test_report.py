@@ -307,21 +307,32 @@ def test_no_mistake_among_the_predictions(content: ReportContent) -> None:
     assert "No sample was taken for another class." in Page(render_report(perfect)).sections["confusion"]
 
 
-@pytest.mark.parametrize("module", ["jinja2", "matplotlib.figure", "PIL"])
-def test_a_missing_extra_is_named(module: str, content: ReportContent, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [("jinja2", "writing the report"), ("matplotlib.figure", "drawing plots"), ("PIL", "writing pictures")],
+)
+def test_a_missing_extra_is_named(
+    module: str, what: str, content: ReportContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     if module == "PIL":  # matplotlib needs it, too
         content = dataclasses.replace(content, history=())
-    with pytest.raises(MissingExtraError, match=r"needs an optional part .* pip install 'perceptio\[report\]'"):
+    with pytest.raises(
+        MissingExtraError, match=rf"^{what} needs an optional part .*: pip install 'perceptio\[report\]'$"
+    ):
         render_report(content)
 
 
 def test_messages(content: ReportContent, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"each of the 2 classes: got \(3, 3\)\. Name every class"):
+    message = (
+        "confusion must have a row and a column for each of the 2 classes: got (3, 3). Name every class of the model."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         dataclasses.replace(content, classes=("a", "b"))
     (picture,) = content.attention
     picture.path.write_bytes(b"<!DOCTYPE html>")
-    with pytest.raises(ValueError, match=r"it begins with b'<!DOCTYP'\. Save it as PNG"):
+    message = "a picture of the report must be PNG, JPEG, GIF or WebP: it begins with b'<!DOCTYP'. Save it as PNG."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         render_report(content)
     wrong = JudgedFile(file="f", split="test", image=np.zeros((3, 2, 2), np.uint8), labelled="a", answers=(("b", 1.0),))
     with pytest.raises(ValueError, match=r"uint8 \(height, width, 1 or 3\): got uint8 \(3, 2, 2\)\. Undo the"):

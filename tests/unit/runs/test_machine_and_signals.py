@@ -9,6 +9,7 @@ from perceptio.errors import UsageError
 from perceptio.runs.interruption import stop_on_signals
 from perceptio.runs.machine import (
     choose_device,
+    connect,
     describe_differences,
     describe_machine,
     exactness_facts,
@@ -77,3 +78,9 @@ def test_machine_and_versions_are_recorded():
     assert package_versions().keys() == {"perceptio", "python", "torch", "numpy", "pillow", "accelerate"}
     assert "CPU cores" in describe_machine(torch.device("cpu"))
     assert git_revision() is None or len(git_revision()) >= 7
+
+
+@pytest.mark.parametrize("minutes", [0.0, -1.5, float("nan")])
+def test_processes_wait_for_some_time(minutes: float):
+    with pytest.raises(UsageError, match=rf"^--timeout-minutes must be greater than 0, got {minutes:g}$"):
+        connect("cpu", timeout_minutes=minutes)

@@ -1,6 +1,7 @@
 import errno
 import math
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -384,7 +385,8 @@ def test_a_batch_that_is_lowered_can_still_be_split_evenly():
 
 def test_a_batch_that_cannot_be_split_evenly_is_refused_with_the_nearest_that_can():
     check_batch_size(32, num_processes=4, num_micro_batches=2)
-    with pytest.raises(UsageError, match=r"multiple of processes x micro-batches: got 32 and 3 x 2. Nearest: 30 or 36"):
+    message = r"^--batch-size must be a multiple of processes x micro-batches: got 32 and 3 x 2\. Nearest: 30 or 36\.$"
+    with pytest.raises(UsageError, match=message):
         check_batch_size(32, num_processes=3, num_micro_batches=2)
     with pytest.raises(UsageError, match=r"got 2 and 3 x 1. Nearest: 3\."):
         check_batch_size(2, num_processes=3, num_micro_batches=1)
@@ -395,6 +397,10 @@ def test_a_batch_that_cannot_be_split_evenly_is_refused_with_the_nearest_that_ca
     [
         ({"num_micro_batches": 0}, r"num_micro_batches must be at least 1, got 0"),
         ({"evaluate_every_epochs": 0.0}, r"evaluate_every_epochs must be greater than 0, got 0.0"),
+        (
+            {"sharding": "full", "compile": True},
+            r"training.sharding='full' does not go with training.compile: leave one of them out",
+        ),
         ({"patience_epochs": 0.0}, r"patience_epochs must be greater than 0 or None, got 0.0"),
     ],
 )
@@ -431,6 +437,10 @@ def test_a_disk_that_refuses_once_costs_a_warning(tmp_path: Path, monkeypatch):
 def test_a_disk_that_goes_on_refusing_ends_the_run_with_the_way_out(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("perceptio.training.saving.write_checkpoint", FullDisk({2, 3, 4}))
     job = make_job(tmp_path, epochs=5.0)
-    with pytest.raises(PerceptioError, match=r"3 checkpoints in a row could not be written, .* step 12.*--resume"):
+    message = (
+        "3 checkpoints in a row could not be written, the last at step 12: No space left on device: "
+        f"{job.checkpoints}. Make room, then go on with --resume."
+    )
+    with pytest.raises(PerceptioError, match=f"^{re.escape(message)}$"):
         run_job(job)
     assert read_newest_checkpoint(job.checkpoints).state.step == 3

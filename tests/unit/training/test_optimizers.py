@@ -65,9 +65,9 @@ def test_without_gradient_signal_only_the_decayed_shrink(model, kind):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\), got \(0.9, 1.0\)"),
-        ({"eps": 0.0}, r"needs eps > 0 and weight_decay >= 0, got 0.0, 0.1"),
-        ({"weight_decay": -0.1}, r"needs eps > 0 and weight_decay >= 0, got 1e-06, -0.1"),
+        ({"betas": (0.9, 1.0)}, r"optimizer betas must lie in \[0, 1\), got \(0.9, 1.0\)"),
+        ({"eps": 0.0}, r"optimizer needs eps > 0 and weight_decay >= 0, got 0.0, 0.1"),
+        ({"weight_decay": -0.1}, r"optimizer needs eps > 0 and weight_decay >= 0, got 1e-06, -0.1"),
         ({"clip_norm": 0.0}, r"clip_norm must be greater than 0 or None, got 0.0"),
     ],
 )
