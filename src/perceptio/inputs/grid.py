@@ -178,12 +178,15 @@ class GridInput(nn.Module):
             extents: how many places of each axis a sample fills when samples of different sizes are padded to one
                 grid; its positions run from -1 to 1 over its own extent and the rest is masked, or zero where a
                 patch reaches across the border. None: all of them.
-            present: False for samples that have no such grid: all their tokens are masked. None: all have one.
+            present: False for samples that have no such grid: all their tokens are masked, whatever `inputs` holds for
+                them. None: all have one.
 
         Raises:
             ValueError: on another number of axes or channels, or axes that do not fit.
         """
         self._check(inputs, padded=extents is not None)
+        if present is not None:
+            inputs = clear_absent(inputs, present)
         if extents is not None:
             inputs = clear_outside(pad_to_patches(inputs, self.config.patch), extents)
         token_axes = self.token_axes(tuple(inputs.shape[1:-1]))
@@ -260,6 +263,11 @@ def clear_outside(
     """Returns zeros past each sample's extent: a patch that crosses the border must not see what stands there."""
     inside = extent_mask(extents, tuple(inputs.shape[1:-1])).reshape(*inputs.shape[:-1], 1)
     return torch.where(inside, inputs, torch.zeros_like(inputs))
+
+
+def clear_absent(inputs: Float[Tensor, "B *axes"], present: Bool[Tensor, " B"]) -> Float[Tensor, "B *axes"]:
+    """Returns zeros for absent samples: a value that is not finite would survive an attention weight of zero."""
+    return torch.where(present.reshape(-1, *[1] * (inputs.ndim - 1)), inputs, torch.zeros_like(inputs))
 
 
 def extent_mask(extents: Int[Tensor, "B A"], lengths: tuple[int, ...]) -> Bool[Tensor, "B M"]:

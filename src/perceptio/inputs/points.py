@@ -87,7 +87,7 @@ class PointInput(nn.Module):
 
         Args:
             inputs: coordinates in [-1, 1], then the other values of each point.
-            extents: how many points each sample has where clouds of different sizes are padded.
+            extents: how many points each sample has where clouds of different sizes are padded, with anything.
             present: False for samples that have no cloud. None: all have one.
 
         Raises:
@@ -98,6 +98,10 @@ class PointInput(nn.Module):
             raise ValueError(
                 f"PointInput expects (B, points, {config.channels}), got {tuple(inputs.shape)}. Channels come last."
             )
+        mask = token_mask(extents, present, (inputs.shape[1],))
+        if mask is not None:
+            # A value that is not finite would survive an attention weight of zero.
+            inputs = torch.where(mask[..., None], inputs, torch.zeros_like(inputs))
         exact = inputs.dtype if inputs.dtype == torch.float64 else torch.float32
         coordinates, others = torch.split(
             inputs, [config.num_coordinates, config.channels - config.num_coordinates], dim=-1
@@ -109,7 +113,7 @@ class PointInput(nn.Module):
         segment = Segment(
             channels=others,
             positions=TokenPositions(features=positions),
-            mask=token_mask(extents, present, (inputs.shape[1],)),
+            mask=mask,
         )
         return ByteArray(segments=(segment,))
 

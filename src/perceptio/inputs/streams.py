@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from perceptio.inputs.contract import Input, StreamInputConfig
+from perceptio.inputs.grid import clear_absent
 from perceptio.modules.byte_array import ByteArray, Segment
 from perceptio.modules.initialisation import init_embedding
 from perceptio.shapes import Bool, Int, Tensor
@@ -121,7 +122,7 @@ class StreamsInput(nn.Module):
         self, name: str, values: Tensor, extents: Tensor | None, present: Tensor | None
     ) -> tuple[Segment, ...]:
         if self.config.absent == "zeros" and present is not None:
-            values = torch.where(present.reshape(-1, *[1] * (values.ndim - 1)), values, torch.zeros_like(values))
+            values = clear_absent(values, present)
             present = None
         made = self.stream(name)(values, extents, present)
         if name not in self.encodings:
