@@ -238,5 +238,9 @@ class Run:
 
 
 def load(path: str | Path) -> Run:
-    """Returns a run for its folder or model.safetensors."""
+    """Returns a run for its folder or model.safetensors.
+
+    Raises:
+        UsageError: there is no model.
+    """
     return Run(path)

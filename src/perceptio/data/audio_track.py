@@ -92,7 +92,11 @@ class Track:
         self._first = round(start * self.sample_rate_hz)
 
     def stated_end(self) -> Fraction | None:
-        """Returns where the sound ends according to the header, in seconds; None if it does not say."""
+        """Returns where the sound ends according to the header, in seconds; None if it does not say.
+
+        Raises:
+            FileError: it says more than any recording has.
+        """
         stream, container = self._stream, self._container
         end: Fraction
         if stream.duration is not None:

@@ -109,7 +109,7 @@ class Window(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]
-        """Reads on, at most to the window's end."""
+        """Reads on, at most to the window's end; raises FileError where the whole file ends before that."""
         wanted = min(len(buffer), max(0, self._size - self._position))
         if wanted == 0:
             return 0

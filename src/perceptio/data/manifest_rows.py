@@ -47,7 +47,11 @@ def _check_columns(columns: list[str], name: str, limits: Limits) -> list[str]:
 
 
 def read_csv_rows(path: Path, limits: Limits) -> Rows:
-    """Yields (line number, row) of a CSV file whose first line names the columns; comma, semicolon or tab."""
+    """Yields (line number, row) of a CSV file whose first line names the columns; comma, semicolon or tab.
+
+    Raises:
+        DataError: a line is no CSV, or more than the limits allow.
+    """
     with path.open("rb") as file:
         lines = _lines(file, path.name, limits)
         header = next(lines, "")
@@ -83,7 +87,11 @@ def _refuse_constant(constant: str) -> Any:
 
 
 def read_jsonl_rows(path: Path, limits: Limits) -> Rows:
-    """Yields (line number, row) of a file with one JSON object a line."""
+    """Yields (line number, row) of a file with one JSON object a line.
+
+    Raises:
+        DataError: a line is no JSON object, or more than the limits allow.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(_lines(file, path.name, limits), start=1):
             if not line.strip():
@@ -100,7 +108,12 @@ def read_jsonl_rows(path: Path, limits: Limits) -> Rows:
 
 
 def read_parquet_rows(path: Path, limits: Limits) -> Rows:
-    """Yields (row number, row) of a Parquet file, batch by batch."""
+    """Yields (row number, row) of a Parquet file, batch by batch.
+
+    Raises:
+        DataError: it is none, or more than the limits allow.
+        MissingExtraError: pyarrow is not installed, or its libraries do not load.
+    """
     try:
         import pyarrow
         import pyarrow.parquet

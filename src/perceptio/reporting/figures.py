@@ -42,7 +42,11 @@ def figure_png(figure: "matplotlib.figure.Figure") -> bytes:
 
 
 def colour_map(values: np.ndarray) -> np.ndarray:
-    """Returns the cividis colours of values in [0, 1] as uint8 RGB: any shape becomes (.., 3). NaN must be gone."""
+    """Returns the cividis colours of values in [0, 1] as uint8 RGB: any shape becomes (.., 3). NaN must be gone.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     try:
         from matplotlib import colormaps
     except (ImportError, OSError, RuntimeError) as error:

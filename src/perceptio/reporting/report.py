@@ -54,7 +54,7 @@ def write_report(content: ReportContent, path: Path) -> None:
 
 
 def render_report(content: ReportContent) -> str:
-    """Returns the text of `write_report`'s file."""
+    """Returns the text of `write_report`'s file; raises as that does."""
     try:
         import jinja2
     except (ImportError, OSError, RuntimeError) as error:

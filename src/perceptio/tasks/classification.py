@@ -109,7 +109,11 @@ class MultiLabel:
 
 
 def build_task(config: TaskConfig, *, multi_label: bool) -> Task:
-    """Returns the task of a config for data whose samples may have several labels."""
+    """Returns the task of a config for data whose samples may have several labels.
+
+    Raises:
+        UsageError: the config asks for what such data cannot have.
+    """
     if config.kind == "single_label" and multi_label:
         raise UsageError(
             "task.kind='single_label' needs one label a sample, but some have none or several; use multi_label"

@@ -154,6 +154,9 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 
     With p = correct / total and z = 1.96: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n). Unlike the
     normal approximation it stays inside [0, 1] and has a width at p = 0 and p = 1.
+
+    Raises:
+        ValueError: the counts are none.
     """
     if not 0 <= correct <= total or total == 0:
         raise ValueError(
@@ -167,7 +170,11 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 
 
 def majority_share(targets: np.ndarray, num_classes: int) -> tuple[int, float]:
-    """Returns the most frequent class (the first of equals) and its share: the score of always answering it."""
+    """Returns the most frequent class (the first of equals) and its share: the score of always answering it.
+
+    Raises:
+        ValueError: there is no target, or one is no class.
+    """
     if targets.size == 0:
         raise ValueError("the majority class needs at least one sample: got none. Give the targets of a split.")
     check_indices(targets, "targets", num_classes)

@@ -138,9 +138,15 @@ def effective_batch_size(batch_size: int, num_samples: int, parts: int = 1) -> i
 
     Args:
         parts: processes x micro-batches.
+
+    Raises:
+        DataError: there are fewer samples than parts.
     """
     if num_samples < 1:
-        raise DataError("no training sample is left: the split leaves the training part empty")
+        raise DataError(
+            "no training sample is left: the split leaves the training part empty; lower --split.validation and "
+            "--split.test"
+        )
     if num_samples < parts:
         raise DataError(f"every process and micro-batch needs a sample: {parts} of them, {num_samples} for training")
     return batch_size if batch_size <= num_samples else num_samples // parts * parts

@@ -372,7 +372,11 @@ def test_unreadable_files_are_reported_once_per_meeting(tmp_path: Path):
 def test_a_batch_is_never_larger_than_the_set():
     assert effective_batch_size(32, 100) == 32
     assert effective_batch_size(32, 7) == 7
-    with pytest.raises(DataError, match=r"no training sample is left: the split leaves the training part empty"):
+    message = (
+        r"^no training sample is left: the split leaves the training part empty; lower --split\.validation and "
+        r"--split\.test$"
+    )
+    with pytest.raises(DataError, match=message):
         effective_batch_size(32, 0)
 
 
