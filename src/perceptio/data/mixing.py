@@ -4,6 +4,7 @@ What is random about it is drawn for the whole batch at once (`draw_mixing`), be
 micro-batch a sample falls to. A micro-batch takes its rows of it and loads the partners that it does not hold anyway.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,8 +34,8 @@ class MixingConfig:
                 "mixup_share and cutmix_share must be at least 0 and at most 1 together, got "
                 f"{self.mixup_share} and {self.cutmix_share}"
             )
-        if self.mixup_alpha <= 0:
-            raise ValueError(f"mixup_alpha must be greater than 0, got {self.mixup_alpha}")
+        if not 0.0 < self.mixup_alpha < math.inf:
+            raise ValueError(f"mixup_alpha must be finite and greater than 0, got {self.mixup_alpha}")
 
     @property
     def active(self) -> bool:

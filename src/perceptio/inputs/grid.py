@@ -45,10 +45,10 @@ class GridEncoding:
         if any(size < 1 for size in self.patch):
             raise ValueError(f"patch must be at least 1 along every axis, got {self.patch}")
         if not all(0.0 < top < math.inf for top in self.max_frequency):
-            raise ValueError(f"max_frequency must be greater than 0 on every axis, got {self.max_frequency}")
+            raise ValueError(f"max_frequency must be finite and greater than 0 on every axis, got {self.max_frequency}")
         if not 0.0 < self.learned_init_std < math.inf:
             raise ValueError(
-                f"learned_init_std must be greater than 0, got {self.learned_init_std}. The paper takes 1.0"
+                f"learned_init_std must be finite and greater than 0, got {self.learned_init_std}. The paper takes 1.0"
             )
         belongs = {
             "num_bands": "fourier",

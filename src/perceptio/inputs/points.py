@@ -1,5 +1,6 @@
 """Point clouds as byte arrays: a token a point, its Fourier features made from its coordinates (paper section 4.3)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,8 +35,8 @@ class PointInputConfig:
             )
         if self.channels < self.num_coordinates:
             raise ValueError(f"channels must hold the {self.num_coordinates} coordinates at least, got {self.channels}")
-        if self.max_frequency <= 0:
-            raise ValueError(f"max_frequency must be greater than 0, got {self.max_frequency}")
+        if not 0.0 < self.max_frequency < math.inf:
+            raise ValueError(f"max_frequency must be finite and greater than 0, got {self.max_frequency}")
 
     @property
     def num_tokens(self) -> int:

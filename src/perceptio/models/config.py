@@ -78,7 +78,7 @@ class PerceiverConfig:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
         if not 0.0 < self.latent_init_std < math.inf:
             raise ValueError(
-                f"latent_init_std must be greater than 0, got {self.latent_init_std}. The paper takes 0.02"
+                f"latent_init_std must be finite and greater than 0, got {self.latent_init_std}. The paper takes 0.02"
             )
         widths = {"latent_channels": self.latent_channels}
         check_head_widths("num_self_attend_heads", self.num_self_attend_heads, widths)

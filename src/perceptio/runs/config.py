@@ -1,5 +1,6 @@
 """One run as a value: everything that decides its result."""
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Literal
@@ -66,8 +67,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be finite and greater than 0, got {getattr(self, name)}")
         parts = self.training.num_micro_batches
         if self.batch_size % parts:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Everything about training that is no data, model or task."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,7 +34,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.num_micro_batches < 1:
             raise ValueError(f"num_micro_batches must be at least 1, got {self.num_micro_batches}")
-        if self.evaluate_every_epochs <= 0:
-            raise ValueError(f"evaluate_every_epochs must be greater than 0, got {self.evaluate_every_epochs}")
+        if not 0.0 < self.evaluate_every_epochs < math.inf:
+            raise ValueError(
+                f"evaluate_every_epochs must be finite and greater than 0, got {self.evaluate_every_epochs}"
+            )
         if self.patience_epochs is not None and self.patience_epochs <= 0:
             raise ValueError(f"patience_epochs must be greater than 0 or None, got {self.patience_epochs}")

@@ -164,7 +164,8 @@ def test_only_partners_of_mixed_samples_are_guests():
             r"^mixup_share and cutmix_share must be at least 0 and at most 1 together, got -0.1 and 0.0",
         ),
         ({"mixup_share": 0.6, "cutmix_share": 0.5}, r"at least 0 and at most 1 together, got 0.6 and 0.5"),
-        ({"mixup_alpha": 0.0}, r"mixup_alpha must be greater than 0, got 0.0"),
+        ({"mixup_alpha": 0.0}, r"mixup_alpha must be finite and greater than 0, got 0.0"),
+        ({"mixup_alpha": float("inf")}, r"mixup_alpha must be finite and greater than 0, got inf"),
     ],
 )
 def test_values_out_of_range_are_refused(fields, message):

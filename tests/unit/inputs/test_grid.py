@@ -181,11 +181,14 @@ def test_settings_without_effect_are_refused() -> None:
     [
         ({"num_bands": 0}, "num_bands and learned_channels must be at least 1, got 0 and 128"),
         ({"patch": (2, 0)}, "patch must be at least 1 along every axis, got (2, 0)"),
-        ({"max_frequency": (8.0, 0.0)}, "max_frequency must be greater than 0 on every axis, got (8.0, 0.0)"),
-        ({"max_frequency": (math.inf,)}, "max_frequency must be greater than 0 on every axis, got (inf,)"),
+        (
+            {"max_frequency": (8.0, 0.0)},
+            "max_frequency must be finite and greater than 0 on every axis, got (8.0, 0.0)",
+        ),
+        ({"max_frequency": (math.inf,)}, "max_frequency must be finite and greater than 0 on every axis, got (inf,)"),
         (
             {"positions": "learned", "learned_init_std": -1.0},
-            "learned_init_std must be greater than 0, got -1.0. The paper takes 1.0",
+            "learned_init_std must be finite and greater than 0, got -1.0. The paper takes 1.0",
         ),
     ],
 )

@@ -114,7 +114,8 @@ def test_a_padded_cloud_gives_the_answer_that_it_gives_alone() -> None:
         ({"num_bands": 0}, r"must be at least 1, got 2048, 3 and 0$"),
         ({"num_coordinates": 0}, r"must be at least 1, got 2048, 0 and 64$"),
         ({"channels": 2}, r"^channels must hold the 3 coordinates at least, got 2$"),
-        ({"max_frequency": 0.0}, r"^max_frequency must be greater than 0, got 0\.0$"),
+        ({"max_frequency": 0.0}, r"^max_frequency must be finite and greater than 0, got 0\.0$"),
+        ({"max_frequency": float("nan")}, r"^max_frequency must be finite and greater than 0, got nan$"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(fields: dict[str, float], message: str) -> None:

@@ -46,7 +46,7 @@ def test_weights_are_counted() -> None:
         ({"qk_channels": 0}, "qk_channels must be at least 1 or None, got 0"),
         ({"num_blocks": -1}, "num_blocks must be at least 0, got -1"),
         ({"dropout": 1.0}, "dropout must lie in [0, 1), got 1.0"),
-        ({"latent_init_std": 0.0}, "latent_init_std must be greater than 0, got 0.0. The paper takes 0.02"),
+        ({"latent_init_std": 0.0}, "latent_init_std must be finite and greater than 0, got 0.0. The paper takes 0.02"),
         (
             {"latent_channels": 12, "num_self_attend_heads": 8},
             "num_self_attend_heads must divide latent_channels: got 8 and 12. Use 1 head, or set latent_channels=16.",

@@ -1,3 +1,4 @@
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,16 @@ from perceptio.runs.config import SourceConfig, absolute_data
 from support.configs import TINY_PICTURES, tiny_config
 
 
-@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate"])
-def test_what_must_be_positive(name: str):
-    with pytest.raises(ValueError, match=rf"{name} must be greater than 0, got 0"):
-        replace(tiny_config(), **{name: 0})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 0),
+        *((name, value) for name in ("epochs", "learning_rate") for value in (0.0, math.nan, math.inf)),
+    ],
+)
+def test_what_must_be_positive(name: str, value: float):
+    with pytest.raises(ValueError, match=rf"^{name} must be finite and greater than 0, got {value}$"):
+        replace(tiny_config(), **{name: value})
 
 
 FIT = ImageModality(size=(16, 16), geometry="fit", randaugment_layers=0, encoding=GridEncoding(num_bands=3))

@@ -400,11 +400,8 @@ def test_a_batch_that_cannot_be_split_evenly_is_refused_with_the_nearest_that_ca
     ("fields", "message"),
     [
         ({"num_micro_batches": 0}, r"num_micro_batches must be at least 1, got 0"),
-        ({"evaluate_every_epochs": 0.0}, r"evaluate_every_epochs must be greater than 0, got 0.0"),
-        (
-            {"sharding": "full", "compile": True},
-            r"training.sharding='full' does not go with training.compile: leave one of them out",
-        ),
+        ({"evaluate_every_epochs": 0.0}, r"evaluate_every_epochs must be finite and greater than 0, got 0.0"),
+        ({"evaluate_every_epochs": math.nan}, r"evaluate_every_epochs must be finite and greater than 0, got nan"),
         ({"patience_epochs": 0.0}, r"patience_epochs must be greater than 0 or None, got 0.0"),
     ],
 )
