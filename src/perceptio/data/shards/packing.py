@@ -258,7 +258,7 @@ class _Packing:
 
     def _content(self, item: Item, extension: str) -> tuple[bytes, str]:
         if isinstance(item, np.ndarray):
-            return _encoded(item, is_picture=self.source.kind == "image")
+            return _encoded(item)
         check_file(item, self.source.root, self.limits)
         with open_file(item) as stream:
             return stream.read(self.limits.max_member_bytes + 1), extension
@@ -281,11 +281,12 @@ def _padded(size: int) -> int:
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def _encoded(array: np.ndarray, *, is_picture: bool) -> tuple[bytes, str]:
-    """Returns an array as a file: bytes of a picture as PNG, which loses nothing, others as .npy."""
+def _encoded(array: np.ndarray) -> tuple[bytes, str]:
+    """Returns an array as a file: bytes laid out as a grey or RGB picture as PNG, without loss, others as .npy."""
     stream = io.BytesIO()
-    if is_picture and array.dtype == np.uint8:
-        pillow_image().fromarray(array.squeeze()).save(stream, "PNG")
+    grey = array.ndim == 3 and array.shape[2] == 1
+    if array.dtype == np.uint8 and (array.ndim == 2 or grey or (array.ndim == 3 and array.shape[2] == 3)):
+        pillow_image().fromarray(array[..., 0] if grey else array).save(stream, "PNG")
         return stream.getvalue(), "png"
     np.save(stream, array, allow_pickle=False)
     return stream.getvalue(), "npy"

@@ -102,7 +102,11 @@ def _known_or_read(
 
 
 def look_on_disk(path: Path, limits: Limits) -> LocalShard:
-    """Returns a shard on disk as it is now; FileError where it is no regular file. Its size has no limit."""
+    """Returns a shard on disk as it is now, of any size.
+
+    Raises:
+        FileError: when it is no regular file, or cannot be looked at.
+    """
     check_file(path, None, replace(limits, max_file_bytes=2**62))
     try:
         return LocalShard.of(path)
