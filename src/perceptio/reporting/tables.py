@@ -17,6 +17,7 @@ from perceptio.tasks.metrics import most_confused
 
 # A full matrix of 100 classes is 10,000 cells, about 300 kB; above that it is neither light nor readable.
 MAX_CLASSES_IN_MATRIX = 100
+MAX_TAKEN_FOR = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +62,14 @@ def confused_table(content: ReportContent, top: int) -> Table:
 
 
 def taken_for_table(confusion: np.ndarray, classes: Sequence[str]) -> Table:
-    """Returns the matrix of many classes as a list: for each true class what it was taken for, most frequent first."""
+    """Returns the matrix of many classes as a list: what each true class was taken for, the eight most frequent."""
     rows = []
     for index, (name, row) in enumerate(zip(classes, confusion, strict=True)):
         wrong = [k for k in np.argsort(-row, kind="stable") if k != index and row[k] > 0]
-        others = ", ".join(f"{classes[k]} ({int(row[k]):,})" for k in wrong)
-        rows.append((name, count(int(row.sum())), count(int(row[index])), others))
+        others = [f"{classes[k]} ({int(row[k]):,})" for k in wrong[:MAX_TAKEN_FOR]]
+        if len(wrong) > MAX_TAKEN_FOR:
+            others.append(f"and {len(wrong) - MAX_TAKEN_FOR:,} other classes")
+        rows.append((name, count(int(row.sum())), count(int(row[index])), ", ".join(others)))
     return Table(head=("true class", "samples", "right", "taken for"), rows=tuple(rows))
 
 

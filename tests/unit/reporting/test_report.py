@@ -283,10 +283,13 @@ def test_a_multi_label_run_shows_average_precision_and_no_confusion() -> None:
 def test_many_classes_become_a_list_of_what_each_was_taken_for() -> None:
     confusion = np.diag(np.arange(1, 102))
     confusion[100, 3] = 1234
+    confusion[0, 1:] = np.where(np.arange(1, 101) < 10, 2, 1)
     classes = tuple(f"class-{k}" for k in range(101))
     page = Page(render_report(ReportContent(run="r", recipe="x", classes=classes, confusion=confusion)))
     assert "All 101 classes" in page.sections["confusion"]
+    assert "plots/confusion.csv" in page.sections["confusion"]
     assert "class-3 (1,234)" in page.sections["confusion"]
+    assert "class-8 (2), and 92 other classes" in page.sections["confusion"]
     assert len([tag for tag, _ in page.tags if tag == "td"]) < 101 * 4
 
 
