@@ -1,9 +1,11 @@
 """Samples without files: arrays as records, and a reader that draws what tests want to see."""
 
+import errno
 from dataclasses import dataclass
 
 import numpy as np
 
+from perceptio.data.failures import NetworkError
 from perceptio.data.records import MAIN, Record, Skipped
 from perceptio.errors import FileError
 from support.pictures import CLASSES, draw_picture
@@ -54,3 +56,14 @@ class NoisyReader:
     def evaluation_views(self, items: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
         """Returns the array as it is."""
         return [{"image": items[MAIN]}]
+
+
+@dataclass(frozen=True)
+class UnreachableSource:
+    """A source whose server is gone since it was looked at."""
+
+    source: ArraySource
+
+    def load(self, record: Record) -> dict[str, np.ndarray]:
+        """Fails as a server does that has been asked again and again."""
+        raise NetworkError(errno.EIO, "a.tar, tried 6 times")

@@ -59,10 +59,13 @@ class Feed:
         """Returns the next micro-batch: its own samples, then the partners that they are mixed with.
 
         Raises:
-            DataError: when too many files in a row cannot be read.
+            DataError: when too many files in a row cannot be read, or the disk or network fails.
         """
         began = time.monotonic()
-        batch = next(self._batches)
+        try:
+            batch = next(self._batches)
+        except OSError as error:
+            raise DataError(_unreachable(error)) from error
         self.seconds_waited += time.monotonic() - began
         self.failures.extend(batch.failures)
         if len(batch) != len(next(self._asked)):
@@ -73,3 +76,12 @@ class Feed:
 def _unreadable(batch: Batch) -> str:
     last = batch.failures[-1]
     return f"too many files in a row cannot be read: {len(batch.failures)}, the last one {last.name}: {last.reason}"
+
+
+def _unreachable(error: OSError) -> str:
+    # An error from a worker process holds its whole traceback, whose last line is the error.
+    reason = (error.strerror or str(error)).strip().splitlines()[-1]
+    return (
+        f"the disk or network failed in the middle of the run ({reason}). That is not the files' fault, so nothing was "
+        "skipped; once it works, go on from the last checkpoint with perceptio train --resume"
+    )

@@ -21,7 +21,7 @@ from perceptio.training.schedule import ScheduleConfig, learning_rate_factor
 from perceptio.training.step import TrainStep
 from support.jobs import PLAIN, Recorder, make_job, run_job, state_without_clocks, weights
 from support.processes import python
-from support.samples import make_source
+from support.samples import UnreachableSource, make_source
 
 ALL_RANDOM = replace(
     PLAIN, mixing=MixingConfig(mixup_share=0.5, cutmix_share=0.3), num_micro_batches=2,
@@ -265,6 +265,18 @@ def test_a_gradient_that_is_no_number_stops_before_the_step(tmp_path: Path, monk
         run_job(job)
     after = weights(job)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_network_that_fails_in_mid_run_stops_it_with_a_way_to_go_on(tmp_path: Path, workers: int):
+    job = replace(make_job(tmp_path), num_workers=workers)
+    job.samples.source = UnreachableSource(job.samples.source)
+    message = (
+        r"^the disk or network failed in the middle of the run \(.*a\.tar, tried 6 times\)\. That is not the files' "
+        r"fault, so nothing was skipped; once it works, go on from the last checkpoint with perceptio train --resume$"
+    )
+    with pytest.raises(DataError, match=message):
+        run_job(job)
 
 
 def test_too_many_unreadable_files_in_a_row_stop_the_run_with_a_name(tmp_path: Path):
