@@ -27,7 +27,8 @@ from perceptio.data.split_file import read_split
 from perceptio.recipes.registry import find_recipe
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import describe_machine, package_versions
-from perceptio.runs.train import resume_run, train_run
+from perceptio.runs.resume import resume_run
+from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
 
 BASELINE_EPOCHS = {"linear": 10, "cnn": 5}

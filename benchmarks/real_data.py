@@ -27,7 +27,8 @@ from measure import print_surroundings, print_table, surroundings
 from perceptio.recipes.registry import find_recipe
 from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.folder import RunFolder
-from perceptio.runs.train import resume_run, train_run
+from perceptio.runs.resume import resume_run
+from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
 from perceptio.tasks.metrics import accuracy, balanced_accuracy
 

@@ -19,8 +19,9 @@ from perceptio.runs.machine import Device
 from perceptio.runs.measured import Measured
 from perceptio.runs.model_file import find_model_file, read_model
 from perceptio.runs.predict import Prediction, predict_files
+from perceptio.runs.resume import ResumeOptions, resume_run
 from perceptio.runs.screen import Screen
-from perceptio.runs.train import resume_run, train_run
+from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
 
 
@@ -72,8 +73,11 @@ def train(
     out: str | Path | None = None,
     device: Device = "auto",
     workers: int | None = None,
+    threads: int | None = None,
     tensorboard: bool = False,
     resume: str | Path | None = None,
+    step: int | None = None,
+    accept_changes: bool = False,
     screen: Screen | None = None,
 ) -> "Run":
     """Trains a recipe, a config, or whatever suits the data, and returns the run.
@@ -88,15 +92,23 @@ def train(
         out: run folder, new or empty; None: the next number under ./runs.
         device: "auto" takes a GPU if there is one.
         workers: processes that decode files; None: one per spare core, none for arrays.
+        threads: threads that compute; None: what PyTorch chooses, and what it was where a run goes on.
         tensorboard: whether to write TensorBoard events as well.
-        resume: run folder to go on with; only epochs, device, workers, tensorboard and screen go with it.
+        resume: run folder to go on with; only epochs, device, workers, threads, tensorboard, screen and the next two go
+            with it.
+        step: the checkpoint to go on from; None: the newest that is whole.
+        accept_changes: whether data that is not what it was is taken as it is now; the run is then not exact.
         screen: is told about choices and progress.
 
     Raises:
         PerceptioError: with the rule, the value and the way out.
     """
     options = TrainOptions(
-        out=None if out is None else Path(out), device=device, workers=workers, tensorboard=tensorboard
+        out=None if out is None else Path(out),
+        device=device,
+        workers=workers,
+        threads=threads,
+        tensorboard=tensorboard,
     )
     typed: dict[str, Any] = {
         "data": None if data is None else str(data),
@@ -106,7 +118,11 @@ def train(
     }
     if resume is not None:
         _refuse_with_resume(resume, {"config": config, **typed, "out": out})
-        return Run(resume_run(Path(resume), options, epochs=epochs, screen=screen).folder)
+        how = ResumeOptions(epochs=epochs, step=step, accept_changes=accept_changes)
+        return Run(resume_run(Path(resume), options, resume=how, screen=screen).folder)
+    if step is not None or accept_changes:
+        name = "step" if step is not None else "accept_changes"
+        raise UsageError(f"{name} has no effect without resume; remove it")
     typed["epochs"] = None if epochs is None else float(epochs)
     choice = survey = None
     if config is None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from perceptio.data.split_file import read_split_rows
 from perceptio.runs.serialisation import dump, to_json
 from support.comparison import differing_parts
 from support.configs import everything_random, tiny_config
@@ -97,22 +98,51 @@ def test_without_one_part_the_resumed_run_differs(scene: Scene, stopped: Path, p
     assert {"last weights", "moments"} <= set(differing_parts(scene.undisturbed, run))
 
 
-def test_another_number_of_threads_is_said_not_to_be_exact(scene: Scene, stopped: Path):
-    run = scene.folder / "two-threads"
+@pytest.mark.parametrize(("options", "threads", "said"), [
+    (("--threads", 2), 1, "not bit-exact: threads 1 -> 2"),
+    ((), 2, "bit for bit as if never stopped"),
+])  # fmt: skip
+def test_threads_are_as_they_were_or_it_is_said(scene: Scene, stopped: Path, options, threads: int, said: str):
+    """OMP_NUM_THREADS of today has no say in how many threads a run goes on with."""
+    run = scene.folder / f"threads-{threads}"
     shutil.copytree(stopped, run)
-    state = next(path for path in (run / "checkpoints").glob("step-*4")) / "state.json"
-    assert '"threads": 1' in state.read_text()
-    done = disturbed("train", "--resume", run, "--workers", 0, cwd=scene.folder, stop_at=5, threads=2)
+    done = disturbed("train", "--resume", run, "--workers", 0, *options, cwd=scene.folder, stop_at=5, threads=threads)
     assert done.returncode == INTERRUPTED, done.stderr
-    assert "not bit-exact: threads 1 -> 2" in done.stderr
+    assert said in done.stderr
 
 
-def test_other_data_is_refused(scene: Scene, stopped: Path):
-    moved = scene.folder / "pictures" / "disc" / "00.png"
-    moved.rename(scene.folder / "aside.png")
+def test_other_data_is_refused_or_accepted_and_said(scene: Scene, stopped: Path):
+    run = scene.folder / "other-data"
+    shutil.copytree(stopped, run)
+    pictures = scene.folder / "pictures"
+    gone, new = pictures / "disc" / "00.png", pictures / "frame" / "new.png"
+    gone.rename(scene.folder / "aside.png")
+    shutil.copyfile(pictures / "frame" / "01.png", new)
     try:
-        done = perceptio("train", "--resume", stopped, cwd=scene.folder)
+        refused = perceptio("train", "--resume", run, cwd=scene.folder)
+        accepted = disturbed("train", "--resume", run, "--accept-changes", cwd=scene.folder, stop_at=5)
+        again = disturbed("train", "--resume", run, cwd=scene.folder, stop_at=6)
     finally:
-        (scene.folder / "aside.png").rename(moved)
+        (scene.folder / "aside.png").rename(gone)
+        new.unlink()
+    assert refused.returncode == 2
+    changes = "1 gone or unusable now (disc/00.png), 1 new (frame/new.png)"
+    assert f"is not what this run began with: {changes}. Put the files back, start a new run" in refused.stderr
+    assert accepted.returncode == INTERRUPTED, accepted.stderr
+    assert changes in accepted.stderr
+    assert "at step 4, not bit-exact: other data; other split" in accepted.stderr
+    splits = {name: row.split for name, row in read_split_rows(run / "split.csv").items()}
+    assert "disc/00.png" not in splits
+    assert splits["frame/new.png"] == splits["frame/01.png"], "a copy stays with what it is a copy of"
+    assert again.returncode == INTERRUPTED, again.stderr
+    assert "at step 5, bit for bit as if never stopped" in again.stderr
+
+
+def test_an_edited_split_is_refused(scene: Scene, stopped: Path):
+    run = scene.folder / "edited-split"
+    shutil.copytree(stopped, run)
+    text = (run / "split.csv").read_text()
+    (run / "split.csv").write_text(text.replace(",test,", ",train,", 1))
+    done = perceptio("train", "--resume", run, cwd=scene.folder)
     assert done.returncode == 2
-    assert "is not what this run began with: 44 usable samples now. Put the files back" in done.stderr
+    assert "is not what this run began with: split.csv says otherwise than the checkpoint" in done.stderr

@@ -91,7 +91,7 @@ def make_job(
         targets=targets,
         prepare=prepare,
         evaluate=evaluate,
-        keep_best=lambda model, state: None,
+        keep_best=lambda weights, state: None,
         config=config,
         epochs=epochs,
         batch_size=8,

@@ -5,6 +5,7 @@ Nothing here or at the top of a command's module imports torch: help must not wa
 
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -35,7 +36,8 @@ examples:
   perceptio attend runs/photos-001 new/cat.jpg
 
 perceptio COMMAND --help says more; --version prints the version; --debug shows the traceback of an error.
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 data unusable, 130 interrupted
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 data unusable, 130 interrupted,
+143 ended by SIGTERM
 """
 
 FOLLOWER_SECONDS = 2.0
@@ -72,9 +74,9 @@ def main(arguments: list[str]) -> int:
         place = f": {error.filename}" if error.filename else ""
         print(f"error: {error.strerror or error}{place}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("\ninterrupted", file=sys.stderr)
-        return 130
+        return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)  # SIGTERM may be the reason, too
     except Exception as error:
         # A mistake of ours, or of the machine. It gets its line, as the others do.
         if debug:

@@ -44,7 +44,7 @@ class ConsoleScreen:
         if isinstance(report, EvaluationReport):
             self._row(report)
         elif isinstance(report, SaveFailure):
-            self.console.print(f"warning: no checkpoint at step {report.step}: {report.reason}", markup=False)
+            self.console.print(f"warning: no {report.what} at step {report.step}: {report.reason}", markup=False)
         elif isinstance(report, TrainingWarning):
             self.console.print(f"warning: {report.text}", markup=False)
         elif self.console.is_terminal:

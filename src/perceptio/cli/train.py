@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass, replace
@@ -31,13 +32,14 @@ the model and the schedule are chosen from the files, and said.
                         instead of file, one column a kind, such as image and audio; or tar shards, by a folder,
                         a pattern (a-{000..099}.tar) or a URL
   --config FILE         a run's config.json, to repeat or vary it
-  --resume RUN          go on with a run; only --epochs, --device and --workers may be added
+  --resume RUN          go on with a run; --epochs, --device, --workers, --threads may be added, and
+                        --step N (from that checkpoint), --accept-changes (of the data)
   --epochs N            passes over the training samples
   --batch-size N        samples in one step
   --learning-rate X     base learning rate
   --seed N              start weights, order, augmentation and split (0)
   --out DIR             run folder, new or empty (the next number under ./runs)
-  --device auto|cpu|cuda, --workers N, --tensorboard, --quiet
+  --device auto|cpu|cuda, --workers N, --threads N, --tensorboard, --quiet
   --json                the result as one JSON document on standard output
   -H                    every field of the config, with its meaning and default
 
@@ -60,6 +62,8 @@ class Place:
     """Auto takes a GPU if there is one."""
     workers: int | None = None
     """Processes that decode files; default: one per spare core, none for arrays."""
+    threads: int | None = None
+    """Threads that compute; default: what PyTorch chooses, and what it was where a run goes on."""
     tensorboard: bool = False
     """Write TensorBoard events as well."""
     sharding: Literal["none", "full"] = "none"
@@ -262,19 +266,24 @@ def _typed_source(arguments: list[str]) -> "SourceConfig":
 def _resume(run: Path, rest: list[str]) -> int:
     from perceptio.cli.arguments import parse
     from perceptio.cli.screen import ConsoleScreen
-    from perceptio.runs.train import resume_run
+    from perceptio.runs.resume import ResumeOptions, resume_run
 
     @dataclass(frozen=True, kw_only=True)
     class ResumeArguments(Place):
         epochs: float | None = None
         """Passes over the data in the whole run, to lengthen or shorten it."""
+        step: int | None = None
+        """The checkpoint to go on from; default: the newest that is whole."""
+        accept_changes: bool = False
+        """Go on though files, labels or the split are not what they were; the run is then not exact."""
 
     chosen = parse(ResumeArguments, rest, command="train --resume RUN")
     if chosen.out is not None:
         raise UsageError("--out has no effect with --resume; remove it")
     screen = ConsoleScreen(quiet=chosen.quiet or is_follower())
     try:
-        result = resume_run(run, _options(chosen), epochs=chosen.epochs, screen=screen)
+        how = ResumeOptions(epochs=chosen.epochs, step=chosen.step, accept_changes=chosen.accept_changes)
+        result = resume_run(run, _options(chosen), resume=how, screen=screen)
         return _show_result(result, screen, as_json=chosen.json)
     finally:
         screen.close()
@@ -289,6 +298,7 @@ def _options(place: Place) -> "TrainOptions":
         workers=place.workers,
         sharding=place.sharding,
         timeout_minutes=place.timeout_minutes,
+        threads=place.threads,
         tensorboard=place.tensorboard,
         command=shlex.join(["perceptio", *sys.argv[1:]]),
     )
@@ -300,7 +310,8 @@ def _show_result(result: "RunResult", screen: "ConsoleScreen", *, as_json: bool)
     screen.close()
     if not result.is_main:
         return 0  # what became of the run the first process says, by its exit code too
-    code = 130 if result.ended == "interrupted" else 0
+    # As a shell has it: 130 after Ctrl-C, 143 after SIGTERM.
+    code = 128 + (result.stopped_by or signal.SIGINT) if result.ended == "interrupted" else 0
     document: dict[str, Any] = {
         "run": str(result.folder),
         "ended": result.ended,

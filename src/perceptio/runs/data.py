@@ -56,7 +56,7 @@ class Survey:
     def fingerprint(self) -> str:
         """Hash of all names, labels, file sizes and skipped files. Same-sized changes of content go unnoticed."""
         lines = [
-            f"{record.name}\t{record.labels}\t{record.split}\t{record.group}\t{self._size_of(record)}"
+            f"{record.name}\t{record.labels}\t{record.split}\t{record.group}\t{self.size_of(record)}"
             for record in self.usable
         ]
         lines += [f"skipped\t{skipped.name}" for skipped in self.skipped]
@@ -67,7 +67,8 @@ class Survey:
         """What was decided while looking, a sentence each."""
         return self.source.notes
 
-    def _size_of(self, record: Record) -> str:
+    def size_of(self, record: Record) -> str:
+        """Returns a sample's size in bytes: of each of its files, joined by "+"; "0" where it is no file."""
         items = self.source.load(record).values() if self.source.holds_files else ()
         return "+".join(str(size_of(item)) for item in items if not isinstance(item, np.ndarray)) or "0"
 
@@ -202,7 +203,7 @@ def prepare_data(survey: Survey, config: RunConfig) -> PreparedData:
 
 def write_data_files(folder: RunFolder, prepared: PreparedData) -> None:
     """Writes split.csv and skipped.csv."""
-    write_split(folder.split, prepared.survey.usable, prepared.splits)
+    write_split(folder.split, prepared.survey.usable, prepared.splits, prepared.survey.size_of)
     write_skipped(folder.skipped, prepared.survey.skipped)
 
 

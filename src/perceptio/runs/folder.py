@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perceptio.disk import replace_file
 from perceptio.errors import UsageError
 from perceptio.runs.config import RunConfig
 from perceptio.runs.serialisation import dump, from_json, to_json
@@ -74,19 +75,16 @@ class RunFolder:
         return self.path / "README.md"
 
     def write_config(self, config: RunConfig) -> None:
-        """Writes config.json."""
-        self.config.write_text(dump(to_json(config)), encoding="utf-8")
+        """Writes config.json; a crash leaves the old one or the new one."""
+        replace_file(self.config, dump(to_json(config)).encode())
 
     def read_config(self) -> RunConfig:
         """Reads config.json."""
         return read_config(self.config)
 
     def update_facts(self, facts: Mapping[str, Any]) -> None:
-        """Adds entries to run.json."""
-        merged = {**self.read_facts(), **facts}
-        temporary = self.facts.with_suffix(".tmp")
-        temporary.write_text(dump(merged), encoding="utf-8")
-        temporary.replace(self.facts)
+        """Adds entries to run.json; a crash leaves the old one or the new one."""
+        replace_file(self.facts, dump({**self.read_facts(), **facts}).encode())
 
     def read_facts(self) -> dict[str, Any]:
         """Reads run.json, or nothing before it is written."""

@@ -2,28 +2,41 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
+class StopRequest:
+    """Whether a stop was asked for.
+
+    Attributes:
+        number: the signal that asked, or None.
+    """
+
+    number: int | None = None
+
+    def __call__(self) -> bool:
+        """Returns whether a stop was asked for."""
+        return self.number is not None
+
+
 @contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether a stop was asked for. Outside the main thread signals stay as they are."""
-    asked = False
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Yields what knows whether a stop was asked for. Outside the main thread signals stay as they are."""
+    request = StopRequest()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
+        if request():
+            raise KeyboardInterrupt(number)
+        request.number = number
 
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield request
         return
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -106,7 +106,7 @@ def describe_machine(device: torch.device) -> str:
 def package_versions() -> dict[str, str]:
     """Returns the versions that may change a result."""
     found = {"perceptio": __version__, "python": platform.python_version()}
-    for name in ("torch", "numpy", "pillow", "accelerate"):
+    for name in ("torch", "numpy", "numba", "pillow", "av", "trimesh", "accelerate"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -114,21 +114,37 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def exactness_facts(fingerprint: str, accelerator: Accelerator) -> dict[str, Any]:
-    """Returns what must be equal for a resumed run to repeat an undisturbed one bit for bit."""
-    return {
-        "data": fingerprint,
-        "versions": package_versions(),
-        "threads": torch.get_num_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "device": accelerator.device.type,
-        "num_processes": accelerator.num_processes,
-    }
+def cpu_model() -> str:
+    """Returns the processor's name: compilers and libraries choose code by it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
-def describe_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns one phrase for each fact that changed, such as "threads 2 -> 4"."""
-    return [f"{name} {before.get(name)} -> {now.get(name)}" for name in now if before.get(name) != now.get(name)]
+def num_cores() -> int:
+    """Returns how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return (os.cpu_count() or 1) if affinity is None else len(affinity(0))
+
+
+def set_threads(asked: int | None, recorded: int | None = None) -> None:
+    """Fixes how many threads compute, as sums over another number of parts round differently.
+
+    Args:
+        asked: what the user wants, or None.
+        recorded: what a run that goes on had so far; taken where this machine has as many cores.
+
+    Raises:
+        UsageError: for fewer than one.
+    """
+    if asked is not None and asked < 1:
+        raise UsageError(f"--threads must be at least 1, got {asked}")
+    fits = recorded if recorded is not None and recorded <= num_cores() else None
+    # Said again even where it is the number already: only then do PyTorch's libraries stop choosing for themselves.
+    torch.set_num_threads(asked or fits or torch.get_num_threads())
 
 
 def keep_freed_memory() -> None:

@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from perceptio.disk import replace_file
 from perceptio.errors import UsageError, nearest
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from perceptio.runs.config import RunConfig
 from perceptio.runs.serialisation import from_json, to_json
-from perceptio.training.checkpoint import replace_durably
 
 _HEADER = "perceptio"
 FORMAT_VERSION = 2
@@ -42,7 +42,7 @@ def write_model(path: Path, weights: Mapping[str, Tensor], facts: ModelFacts) ->
         "step": facts.step,
     }
     tensors = {name: value.detach().contiguous().cpu() for name, value in weights.items()}
-    replace_durably(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
+    replace_file(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
 
 
 def read_model(path: Path) -> tuple[Perceiver, ModelFacts]:

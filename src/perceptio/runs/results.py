@@ -34,6 +34,7 @@ class RunResult:
         ended: "finished", "patience", "interrupted" or "failed".
         measured: the best weights on "validation" and "test"; empty when they were not measured.
         num_suspects: how many validation and test samples look wrongly labelled; None when nothing was measured.
+        stopped_by: the signal that asked for the interruption, or None.
         is_main: False in all but the first of several processes, which measure and write nothing.
     """
 
@@ -43,6 +44,7 @@ class RunResult:
     test: Mapping[str, float]
     measured: Mapping[str, Measured] = field(default_factory=dict)
     num_suspects: int | None = None
+    stopped_by: int | None = None
     is_main: bool = True
 
 

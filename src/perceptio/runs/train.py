@@ -1,16 +1,14 @@
 """Training from a config to a run folder with weights, test result and report."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from perceptio.data.split_file import read_split
-from perceptio.errors import DataError, UsageError
+from perceptio.disk import FolderLock
 from perceptio.evaluation.predictions import join
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import (
@@ -23,26 +21,19 @@ from perceptio.runs.data import (
     write_data_files,
     write_skipped,
 )
-from perceptio.runs.folder import RunFolder, create_run_folder, open_run_folder
+from perceptio.runs.exactness import exactness_facts
+from perceptio.runs.folder import RunFolder, create_run_folder
 from perceptio.runs.interruption import stop_on_signals
-from perceptio.runs.machine import (
-    connect,
-    describe_differences,
-    exactness_facts,
-    keep_freed_memory,
-    make_accelerator,
-    repeatable,
-)
+from perceptio.runs.machine import connect, keep_freed_memory, make_accelerator, repeatable, set_threads
 from perceptio.runs.measured import Measured, assess
 from perceptio.runs.model_file import ModelFacts, read_model, write_model
 from perceptio.runs.opening import draw_training_samples, opening_facts, show_opening
 from perceptio.runs.report_content import open_finished
 from perceptio.runs.results import RunResult, finish_run
 from perceptio.runs.screen import Screen, SilentScreen
-from perceptio.runs.serialisation import dump, to_json
 from perceptio.runs.tensorboard import with_tensorboard
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_processes
-from perceptio.training.checkpoint import Checkpoint, LoopState, read_checkpoint_of, read_newest_checkpoint
+from perceptio.training.checkpoint import Checkpoint, LoopState
 from perceptio.training.fit import fit
 from perceptio.training.job import FitResult, Job, Report
 from perceptio.training.memory import peak_memory_bytes
@@ -73,19 +64,22 @@ def train_run(
         with processes.agreed():
             check_processes(config, options, processes)
         accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
+        with processes.agreed():
+            set_threads(options.threads)
         shown = screen if screen is not None and processes.is_first else SilentScreen()
         prepared = processes.first_does(lambda: _prepare(config, survey, shown))
         name = Path(config.data).stem if config.data else config.recipe
         folder = processes.first_does(lambda: create_run_folder(name, options.out))
-        with processes.agreed():
-            bench = build_workbench(config, prepared, accelerator, processes, folder, options)
-            if processes.is_first:
-                folder.write_config(config)
-                write_data_files(folder, prepared)
-                folder.update_facts(opening_facts(bench, options))
-                draw_training_samples(bench, bench.training_samples())
-            show_opening(bench, shown)
-        return _train(bench, options, shown, resume=None)
+        with alone_in(folder, processes):
+            with processes.agreed():
+                bench = build_workbench(config, prepared, accelerator, processes, folder, options)
+                if processes.is_first:
+                    folder.write_config(config)
+                    write_data_files(folder, prepared)
+                    folder.update_facts(opening_facts(bench, options))
+                    draw_training_samples(bench, bench.training_samples())
+                show_opening(bench, shown)
+            return run_training(bench, options, shown, resume=None)
 
 
 def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> PreparedData:
@@ -96,136 +90,43 @@ def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> Prepar
     return prepare_data(admitted(survey, config), config)
 
 
-def resume_run(
-    path: Path, options: TrainOptions | None = None, *, epochs: float | None = None, screen: Screen | None = None
-) -> RunResult:
-    """Goes on with a run from its newest whole checkpoint; `epochs` lengthens or shortens it.
+@contextmanager
+def alone_in(folder: RunFolder, processes: Processes) -> Iterator[None]:
+    """Keeps every other run out of a folder; the first process does so for all.
 
     Raises:
-        PerceptioError: when there is no checkpoint, or the data is not what it was.
+        PerceptioError: naming the process that is there.
     """
-    options = options or TrainOptions()
-    processes = connect(options.device, timeout_minutes=options.timeout_minutes)
-    with processes.connected():
-        shown = screen if screen is not None and processes.is_first else SilentScreen()
-        # Only the first process looks into the run folder: other nodes need not see it.
-        before = processes.first_does(lambda: _read_config(path))
-        config = before if epochs is None else replace(before, epochs=epochs)
-        folder = RunFolder(path)
-        with processes.agreed():
-            check_processes(config, options, processes)
-        accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
-        checkpoint = _read_checkpoint(folder, processes, shown)
-        if config.epochs != before.epochs:
-            shown.fact("Schedule", f"{config.training.schedule.kind} over {epochs:g} epochs from here on")
-        prepared = processes.first_does(lambda: _prepare_again(folder, config, checkpoint, shown))
-        with processes.agreed():
-            bench = build_workbench(config, prepared, accelerator, processes, folder, options)
-            exact = _how_exact(checkpoint, _exactness(bench, options), repeats=config.training.exact)
-            shown.fact("Resume", f"{folder.path} at step {checkpoint.state.step}, {exact}")
-            if processes.is_first:
-                folder.write_config(config)
-                _restore_best(bench, checkpoint)
-                folder.update_facts({"resumed": [*folder.read_facts().get("resumed", []), exact]})
-        return _train(bench, options, shown, resume=checkpoint)
+    lock: FolderLock | None = None
+    with processes.agreed():
+        if processes.is_first:
+            lock = FolderLock(folder.path)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
-def _read_config(path: Path) -> RunConfig:
-    folder = open_run_folder(path)
-    if not folder.split.is_file():
-        raise UsageError(
-            f"{folder.split} is missing: without it nobody knows which files were kept for the test; put it back, or "
-            "start a new run"
-        )
-    return folder.read_config()
-
-
-def _read_checkpoint(folder: RunFolder, processes: Processes, screen: Screen) -> Checkpoint:
-    """Returns the newest whole checkpoint in every process: the first one reads it and gives its tensors to all."""
-    tensors: dict[str, Mapping[str, Tensor]] = {"model": {}, "optimizer": {}}
-
-    def read() -> Checkpoint:
-        found = read_newest_checkpoint(folder.checkpoints)
-        tensors.update(model=found.model, optimizer=found.optimizer)
-        return replace(found, model={}, optimizer={})
-
-    checkpoint = processes.first_does(read)
-    for problem in checkpoint.passed_over:
-        screen.fact("Warning", f"passed over a damaged checkpoint, {problem}")
-    return replace(checkpoint, model=processes.share(tensors["model"]), optimizer=processes.share(tensors["optimizer"]))
-
-
-def _prepare_again(folder: RunFolder, config: RunConfig, checkpoint: Checkpoint, screen: Screen) -> PreparedData:
-    survey = survey_data(
-        config.data,
-        config.source,
-        streams=config.streams,
-        copies=False,
-        progress=partial(screen.work, "reading files"),
-    )
-    survey = admitted(survey, config)
-    if survey.fingerprint != checkpoint.facts["data"]:
-        raise UsageError(
-            f"the data in {survey.data} is not what this run began with: {len(survey.usable)} usable samples now. "
-            "Put the files back, or start a new run."
-        )
-    return PreparedData(survey=survey, splits=read_split(folder.split), leaks=())
-
-
-def _exactness(bench: Workbench, options: TrainOptions) -> dict[str, Any]:
-    settings = dump(to_json(replace(bench.config, data=None)))  # the data has its own fingerprint
-    return {
-        **exactness_facts(bench.prepared.survey.fingerprint, bench.accelerator),
-        "sharding": options.sharding,
-        "config": hashlib.blake2b(settings.encode(), digest_size=8).hexdigest(),
-    }
-
-
-def _how_exact(checkpoint: Checkpoint, now: dict[str, Any], *, repeats: bool) -> str:
-    differences = describe_differences(dict(checkpoint.facts), now)
-    if differences:
-        return f"not bit-exact: {'; '.join(differences)}"
-    if now["device"] != "cpu" and not repeats:
-        return (
-            "with the same samples and random choices; sums on a GPU may differ in their last bits (--training.exact)"
-        )
-    return "bit for bit as if never stopped"
-
-
-def _restore_best(bench: Workbench, checkpoint: Checkpoint) -> None:
-    """Makes model.safetensors the best weights that the checkpoint knows of.
-
-    A crash after an evaluation and before its checkpoint leaves weights of a step that, for the resumed run, has not
-    been yet.
-    """
-    best_step = checkpoint.state.best_step
-    if best_step is None:
-        bench.folder.weights.unlink(missing_ok=True)
-        return
-    if bench.folder.weights.is_file() and read_model(bench.folder.weights)[1].step == best_step:
-        return
-    best = read_checkpoint_of(bench.folder.checkpoints, best_step)
-    if best is None:
-        raise DataError(
-            f"the best weights, of step {best_step}, are lost: neither model.safetensors nor its checkpoint holds "
-            "them. Put model.safetensors back, or start a new run."
-        )
-    write_model(bench.folder.weights, best.model, replace(_model_facts(bench), step=best_step))
-
-
-def _model_facts(bench: Workbench) -> ModelFacts:
+def model_facts(bench: Workbench) -> ModelFacts:
+    """Returns what the model file says besides weights; its step is yet to be filled in."""
     return ModelFacts(config=bench.config, classes=bench.prepared.classes, task=bench.task.kind)
 
 
-def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: Checkpoint | None) -> RunResult:
+def run_training(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: Checkpoint | None) -> RunResult:
+    """Trains from the start or from a checkpoint, and finishes the run folder. All processes call this.
+
+    Raises:
+        PerceptioError: with the rule, the value and the way out.
+    """
     keep_freed_memory()
     log, processes = MetricLog(bench.folder.metrics), bench.processes
     with processes.agreed():
         if processes.is_first:
             log.cut_after(resume.state.step if resume else 0)
 
-    def keep_best(model: nn.Module, state: LoopState) -> None:
-        write_model(bench.folder.weights, model.state_dict(), replace(_model_facts(bench), step=state.step))
+    def keep_best(weights: Mapping[str, Tensor], state: LoopState) -> None:
+        write_model(bench.folder.weights, weights, replace(model_facts(bench), step=state.step))
 
     validation, targets = bench.evaluation_batches("validation"), bench.targets("validation")
     job = Job(
@@ -244,7 +145,7 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
         num_workers=bench.workers,
         checkpoints=bench.folder.checkpoints,
         log=log,
-        facts=_exactness(bench, options),
+        facts=exactness_facts(bench, options),
         sharding=options.sharding,
         blocks=bench.shard_blocks(),
     )
@@ -253,8 +154,8 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
         if options.tensorboard and processes.is_first:
             report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
     try:
-        with stop_on_signals() as should_stop, repeatable(bench.config.training.exact):
-            result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
+        with stop_on_signals() as stop, repeatable(bench.config.training.exact):
+            result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=stop)
     except Exception as error:
         if processes.is_first:
             _report_failure(bench, error)
@@ -262,11 +163,19 @@ def _train(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: C
     failures = [failure for own in processes.gather(result.failures) for failure in own]
     is_measured = result.ended != "interrupted" and result.state.best_step is not None
     measured = _measure_best(bench, ("validation", "test")) if is_measured else {}
-    finished = RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
+    finished = RunResult(
+        folder=bench.folder.path,
+        ended=result.ended,
+        best_epoch=None,
+        test={},
+        stopped_by=stop.number,
+        is_main=False,
+    )
     # The others wait: a launcher that sees one process end may end the one that still writes.
     with processes.agreed():
         if processes.is_first:
-            finished = _finish(bench, replace(result, failures=tuple(failures)), measured)
+            done = _finish(bench, replace(result, failures=tuple(failures)), measured)
+            finished = replace(done, stopped_by=stop.number)
     bench.accelerator.end_training()
     return finished
 

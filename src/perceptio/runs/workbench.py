@@ -33,7 +33,7 @@ EVALUATION_BYTES = 2 * 2**30
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Where and on what a run runs: nothing here decides its result."""
+    """Where and on what a run runs: nothing here decides its result, but for rounding."""
 
     out: Path | None = None
     """Folder to write, new or empty. Default: the next free number under ./runs."""
@@ -41,6 +41,9 @@ class TrainOptions:
     """Auto takes a GPU if there is one."""
     workers: int | None = None
     """Processes that decode files. Default: one per spare core, none for arrays."""
+    threads: int | None = None
+    """Threads that compute; sums round otherwise with another number. Default: what PyTorch chooses; a run that goes on
+    keeps its number."""
     tensorboard: bool = False
     """Whether to write TensorBoard events as well."""
     sharding: Sharding = "none"

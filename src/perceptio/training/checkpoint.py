@@ -1,34 +1,39 @@
 """Checkpoints: safetensors and JSON in a folder that appears whole or not at all.
 
-`step-000000120/` holds the model, the optimizer's moments and the state of the loop; `manifest.json`, written last,
-holds the size and hash of each. A folder is a checkpoint only if all of them agree. There is no "latest" pointer.
+`step-000000120/` holds the model, the optimizer's moments, the average of the weights where there is one, and the state
+of the loop; `manifest.json`, written last, holds the size and hash of each. A folder is a checkpoint only if all of
+them agree. There is no "latest" pointer: it would be a second truth.
 """
 
 import hashlib
 import json
-import os
-import re
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from perceptio.disk import DISK, Disk, discard, make_folder, move, require_room, write_new
 from perceptio.errors import DataError
+from perceptio.training.checkpoint_folders import MANIFEST, aside, step_folder, steps_in
 from perceptio.training.sharding import part_of, whole
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-_STEP_FOLDER = re.compile(r"step-(\d{9})")
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, 2)  # 1 knows no average and says less about the run's surroundings
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopState:
     """What the loop knows besides weights and moments; all else follows from the step and the config.
+
+    Its floats are written as JSON numbers: Python's `repr` of a finite float reads back as the same float.
 
     Attributes:
         step: optimizer steps done.
@@ -54,15 +59,23 @@ class Checkpoint:
     """A checkpoint read back.
 
     Attributes:
+        average: the moving average of the weights, or None where none was kept.
+        facts: what must be equal for an exact resume, as it was.
         passed_over: newer folders that were not whole, each with what is wrong with it.
     """
 
     path: Path
     model: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
+    average: Mapping[str, Tensor] | None
     state: LoopState
     facts: Mapping[str, Any]
     passed_over: tuple[str, ...] = ()
+
+    @property
+    def evaluated(self) -> Mapping[str, Tensor]:
+        """The weights that are evaluated and kept as best: the average where there is one."""
+        return self.model if self.average is None else self.average
 
 
 def write_checkpoint(
@@ -72,76 +85,89 @@ def write_checkpoint(
     state: LoopState,
     *,
     facts: Mapping[str, Any],
-    keep: int = 2,
+    average: Mapping[str, Tensor] | None = None,
+    disk: Disk = DISK,
 ) -> Path:
-    """Writes `folder/step-..` and removes all but the newest `keep` checkpoints and the best one.
+    """Writes `folder/step-..`: all of it, or nothing.
 
     Args:
-        model, optimizer: as `weight_tensors` and `optimizer_tensors` give them.
+        model, optimizer, average: plain tensors by name, as `weight_tensors` and `optimizer_tensors` give them.
         facts: what must be equal for an exact resume (versions, threads, data), compared by the caller.
 
     Raises:
         OSError: when the disk refuses; the older checkpoints are then untouched.
     """
-    assert keep >= 2, "the newest may be the one that a crash spoils"
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"step-{state.step:09d}"
-    temporary = folder / f".tmp-{target.name}-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    contents = {
+        "model.safetensors": save(dict(model)),
+        "optimizer.safetensors": save(dict(optimizer)),
+        "state.json": _json({**asdict(state), "facts": dict(facts)}),
+    }
+    if average is not None:
+        contents["average.safetensors"] = save(dict(average))
+    files = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in contents.items()
+    }
+    # Last: a folder without it, or with half of it, is no checkpoint.
+    contents[MANIFEST] = _json(
+        {"format": FORMAT_VERSION, "step": state.step, "best_step": state.best_step, "files": files}
+    )
+    make_folder(folder, disk)
+    require_room(folder, sum(map(len, contents.values())), disk)
+    target = step_folder(folder, state.step)
+    temporary = aside(target, "tmp")
+    disk.mkdir(temporary)
     try:
-        contents = {
-            "model.safetensors": save(dict(model)),
-            "optimizer.safetensors": save(dict(optimizer)),
-            "state.json": json.dumps({**asdict(state), "facts": dict(facts)}, indent=1).encode(),
-        }
-        files = {}
         for name, content in contents.items():
-            write_durably(temporary / name, content)
-            files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        manifest = {"format": FORMAT_VERSION, "step": state.step, "files": files}
-        write_durably(temporary / MANIFEST, json.dumps(manifest, indent=1).encode())
-        _sync_folder(temporary)
-        if target.exists():
-            # An older attempt at this step makes room by a rename: at no moment is there neither.
-            target.rename(folder / f".trash-{target.name}-{os.getpid()}")
-        temporary.rename(target)
-        _sync_folder(folder)
+            write_new(temporary / name, content, disk)
+        disk.sync_folder(temporary)
+        _put_in_place(temporary, target, disk)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        discard(temporary, disk)
         raise
-    older = sorted(_step_folders(folder), reverse=True)[keep:]
-    for step, old in older:
-        if step != state.best_step:
-            shutil.rmtree(old, ignore_errors=True)
-    for pattern in (".tmp-step-*", ".trash-step-*"):  # of this save, and of saves that a crash cut short
-        for leftover in folder.glob(pattern):
-            shutil.rmtree(leftover, ignore_errors=True)
+    disk.sync_folder(folder)
     return target
 
 
-def read_newest_checkpoint(folder: Path) -> Checkpoint:
+def read_newest_checkpoint(folder: Path, disk: Disk = DISK) -> Checkpoint:
     """Returns the newest checkpoint that is whole.
 
     Raises:
-        DataError: when there is none; what was wrong with each is in the message.
+        DataError: when there is none, with what is wrong with each; or when the newest is of a newer format, for going
+            on from an older one would throw work away.
     """
     problems: list[str] = []
-    for _, path in sorted(_step_folders(folder), reverse=True):
+    for step in steps_in(folder, disk):
+        path = step_folder(folder, step)
         try:
-            return replace(_read(path), passed_over=tuple(problems))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return replace(_read(path, step, disk), passed_over=tuple(problems))
+        except _DAMAGE as error:
             problems.append(f"{path.name}: {error}")
     found = "; ".join(problems) if problems else "no step-.. folder there"
     raise DataError(f"no whole checkpoint in {folder}: {found}")
 
 
-def read_checkpoint_of(folder: Path, step: int) -> Checkpoint | None:
-    """Returns the checkpoint of a step, or None when there is none that is whole."""
+def read_checkpoint(folder: Path, step: int, disk: Disk = DISK) -> Checkpoint:
+    """Returns the checkpoint of one step, and no other.
+
+    Raises:
+        DataError: when it is not there or not whole; the message lists those that are there.
+    """
+    path = step_folder(folder, step)
     try:
-        return _read(folder / f"step-{step:09d}")
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return _read(path, step, disk)
+    except _DAMAGE as error:
+        there = ", ".join(str(other) for other in steps_in(folder, disk)) or "none"
+        raise DataError(f"no whole checkpoint of step {step} in {folder}: {error}. Steps there: {there}") from error
+
+
+def is_whole(path: Path, step: int, disk: Disk = DISK) -> bool:
+    """Returns whether a folder, whatever its name, holds the checkpoint of a step."""
+    try:
+        _read(path, step, disk)
+    except (*_DAMAGE, DataError):
+        return False
+    return True
 
 
 def weight_tensors(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
@@ -150,7 +176,7 @@ def weight_tensors(model: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
     Args:
         keep: False returns nothing. Of a sharded model all processes call this, to give their parts to the first.
     """
-    return _on_cpu(model.state_dict(), keep=keep)
+    return on_cpu(model.state_dict(), keep=keep)
 
 
 def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -170,10 +196,11 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, *, kee
         for name, parameter in model.named_parameters()
         for moment, value in optimizer.state.get(parameter, {}).items()
     }
-    return _on_cpu(moments, keep=keep)
+    return on_cpu(moments, keep=keep)
 
 
-def _on_cpu(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+def on_cpu(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
+    """Returns whole tensors on the CPU; `keep` is that of `weight_tensors`."""
     kept = {}
     for name, value in tensors.items():
         all_of_it = whole(value.detach())  # one at a time: a GPU need not hold them side by side
@@ -182,56 +209,52 @@ def _on_cpu(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
     return kept
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Writes a new file and waits until the disk has it."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _put_in_place(temporary: Path, target: Path, disk: Disk) -> None:
+    """Gives a written folder its name. An older attempt at the step makes room by a rename: never is there neither."""
+    if not disk.exists(target):
+        move(temporary, target, disk)
+        return
+    older = aside(target, "trash")
+    move(target, older, disk)
+    try:
+        move(temporary, target, disk)
+    except BaseException:
+        with suppress(OSError):  # where even this fails, the next start puts it back
+            move(older, target, disk)
+        raise
 
 
-def replace_durably(path: Path, content: bytes) -> None:
-    """Replaces a file so that a crash leaves the old one or the new one."""
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    write_durably(temporary, content)
-    temporary.replace(path)
-    _sync_folder(path.parent)
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, indent=1, allow_nan=False).encode()
 
 
-def _step_folders(folder: Path) -> Iterator[tuple[int, Path]]:
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match = _STEP_FOLDER.fullmatch(path.name)
-        if match and path.is_dir():
-            yield int(match[1]), path
-
-
-def _read(path: Path) -> Checkpoint:
-    manifest = json.loads((path / MANIFEST).read_bytes())
-    if manifest["format"] != FORMAT_VERSION:
-        raise ValueError(f"format {manifest['format']}, this version reads {FORMAT_VERSION}")
+def _read(path: Path, step: int, disk: Disk) -> Checkpoint:
+    manifest = json.loads(disk.read(path / MANIFEST))
+    if manifest["format"] not in READABLE_FORMATS:
+        if isinstance(manifest["format"], int) and manifest["format"] > FORMAT_VERSION:
+            raise DataError(
+                f"{path} has format {manifest['format']}, this version reads up to {FORMAT_VERSION}: a newer Perceptio "
+                "wrote it. Go on with that version"
+            )
+        raise ValueError(f"unknown format {manifest['format']!r}")
+    if manifest["step"] != step:
+        raise ValueError(f"it holds step {manifest['step']}")
     contents = {}
     for name, expected in manifest["files"].items():
-        content = (path / name).read_bytes()
-        if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        content = disk.read(path / name)
+        if len(content) != expected["bytes"] or hashlib.sha256(content).hexdigest() != expected["sha256"]:
             raise ValueError(f"{name} is damaged: {len(content)} bytes, {expected['bytes']} were written")
         contents[name] = content
     fields = json.loads(contents["state.json"])
     facts = fields.pop("facts")
     if fields["best_key"] is not None:
         fields["best_key"] = tuple(fields["best_key"])
+    average = contents.get("average.safetensors")
     return Checkpoint(
         path=path,
         model=load(contents["model.safetensors"]),
         optimizer=load(contents["optimizer.safetensors"]),
+        average=None if average is None else load(average),
         state=LoopState(**fields),
         facts=facts,
     )
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -26,6 +26,9 @@ class TrainingConfig:
     """Whether torch.compile builds the model's step: minutes at the start, faster steps after."""
     checkpoint_activations: bool = False
     """Whether the backward pass recomputes activations instead of keeping them: less memory, more time."""
+    average_decay: float | None = None
+    """Decay a step of an exponential moving average of the weights, such as 0.999, which is then what is evaluated and
+    kept; None: the weights themselves are."""
     evaluate_every_epochs: float = 1.0
     """Epochs between two evaluations on the validation samples; each is followed by a checkpoint."""
     patience_epochs: float | None = None
@@ -34,6 +37,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.num_micro_batches < 1:
             raise ValueError(f"num_micro_batches must be at least 1, got {self.num_micro_batches}")
+        if self.average_decay is not None and not 0 < self.average_decay < 1:
+            raise ValueError(f"average_decay must lie between 0 and 1 or be None, got {self.average_decay}")
         if not 0.0 < self.evaluate_every_epochs < math.inf:
             raise ValueError(
                 f"evaluate_every_epochs must be finite and greater than 0, got {self.evaluate_every_epochs}"

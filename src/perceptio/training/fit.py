@@ -3,7 +3,8 @@
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import cast
 
@@ -11,6 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from perceptio.training.average import WeightAverage
 from perceptio.training.checkpoint import Checkpoint, LoopState, load_optimizer
 from perceptio.training.feed import Feed
 from perceptio.training.job import EvaluationReport, FitResult, Job, Report, StepReport, TrainingWarning
@@ -54,8 +56,11 @@ def fit(
         model = accelerator.prepare_model(job.model)
     optimizer = build_optimizer(job.config.optimizer, job.model, job.learning_rate)
     stepper = accelerator.prepare_optimizer(optimizer)
+    average = None if job.config.average_decay is None else WeightAverage(job.model, job.config.average_decay)
     if resume is not None:
         load_optimizer(job.model, optimizer, resume.optimizer)
+        if average is not None:
+            average.load(resume.average)
     runner = cast(nn.Module, torch.compile(model)) if job.config.compile else model
     feed = Feed(
         job, accelerator, first_step=state.step, num_micro_batches=_num_micro_batches(job, processes.count, state)
@@ -70,8 +75,8 @@ def fit(
         feed=feed,
         report=report,
     )
-    saver = Saver(job, optimizer, processes, report)
-    return _Loop(job, processes, train_step, plain, saver, state, report).run(should_stop)
+    saver = Saver(job, optimizer, average, processes, report)
+    return _Loop(job, processes, train_step, average, plain, saver, state, report).run(should_stop)
 
 
 def _num_micro_batches(job: Job, num_processes: int, state: LoopState) -> int:
@@ -90,6 +95,7 @@ class _Loop:
         job: Job,
         processes: Processes,
         train_step: TrainStep,
+        average: WeightAverage | None,
         plain: nn.Module | None,
         saver: Saver,
         state: LoopState,
@@ -98,6 +104,7 @@ class _Loop:
         self.job = job
         self.processes = processes
         self.train_step = train_step
+        self.average = average
         self.plain = plain
         self.saver = saver
         self.state = state
@@ -120,6 +127,8 @@ class _Loop:
             result = self.train_step.run(step)
             seconds = seconds_before + time.monotonic() - began
             self._count(result, seconds)
+            if self.average is not None:
+                self.average.update(self.state.step)
             pace = (seconds - seconds_before) / (step + 1 - first_step)
             seconds_left = pace * (job.num_steps - step - 1)
             self.report(
@@ -148,6 +157,7 @@ class _Loop:
             # Shortened on resume to fewer steps than there were to the first evaluation.
             self._evaluate(None, 0.0)
             self.saver.save(self.state)
+        self.saver.finish()
         return FitResult(state=self.state, ended=ended, failures=tuple(self.train_step.feed.failures))
 
     def _count(self, result: StepResult, seconds: float) -> None:
@@ -163,29 +173,25 @@ class _Loop:
     def _evaluate(self, last: StepResult | None, seconds_left: float) -> None:
         job, state = self.job, self.state
         measured = self.watch.row(state.step)
-        model = self._whole_model()
-        found = job.evaluate(model)
-        self.train_step.runner.train()
-        key = (found[job.task.main_metric], -found["loss"])
-        is_best = not any(math.isnan(part) for part in key) and (state.best_key is None or key > state.best_key)
-        row = {
-            "epoch": _epoch_of(state.step, job.steps_per_epoch),
-            "step": state.step,
-            "train_loss": state.window_loss_sum / state.window_steps if state.window_steps else None,
-            **{f"validation_{name}": value for name, value in found.items()},
-            "learning_rate": self.train_step.optimizer.param_groups[0]["lr"],
-            "gradient_norm": None if last is None else last.gradient_norm,
-            **measured,
-            "seconds": state.seconds,
-        }
-        if is_best:
-            state = replace(state, best_step=state.step, best_key=key)
-        self.state = replace(state, window_loss_sum=0.0, window_steps=0)
-        with self.processes.agreed():
-            if self.processes.is_first:
-                job.log.append(row)
-                if is_best:
-                    job.keep_best(model, self.state)
+        with self._evaluated_model() as model:
+            found = job.evaluate(model)
+            self.train_step.runner.train()
+            key = (found[job.task.main_metric], -found["loss"])
+            is_best = all(map(math.isfinite, key)) and (state.best_key is None or key > state.best_key)
+            row = {
+                "epoch": _epoch_of(state.step, job.steps_per_epoch),
+                "step": state.step,
+                "train_loss": state.window_loss_sum / state.window_steps if state.window_steps else None,
+                **{f"validation_{name}": value for name, value in found.items()},
+                "learning_rate": self.train_step.optimizer.param_groups[0]["lr"],
+                "gradient_norm": None if last is None else last.gradient_norm,
+                **measured,
+                "seconds": state.seconds,
+            }
+            if is_best:
+                state = replace(state, best_step=state.step, best_key=key)
+            self.state = replace(state, window_loss_sum=0.0, window_steps=0)
+            self.saver.evaluated(row, self.state, best=model if is_best else None)
         self.report(
             EvaluationReport(
                 row=row,
@@ -200,12 +206,18 @@ class _Loop:
             self.report(TrainingWarning(step=state.step, text=warning))
         self.watch.restart(state.step)
 
-    def _whole_model(self) -> nn.Module:
-        """Returns the model itself, not the compiled one: its weights bear the names under which they are kept."""
-        if self.plain is None:
-            return self.job.model
-        copy_whole(self.job.model, self.plain)
-        return self.plain
+    @contextmanager
+    def _evaluated_model(self) -> Iterator[nn.Module]:
+        """Yields the model itself, not the compiled one: its weights bear the names under which they are kept.
+
+        Its weights are the average where there is one.
+        """
+        with nullcontext() if self.average is None else self.average.in_place():
+            if self.plain is None:
+                yield self.job.model
+            else:
+                copy_whole(self.job.model, self.plain)
+                yield self.plain
 
     def _out_of_patience(self) -> bool:
         patience, best = self.job.config.patience_epochs, self.state.best_step

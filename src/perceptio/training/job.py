@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from perceptio.data.batches import Prepare
 from perceptio.data.dataset import TrainingSamples
@@ -28,7 +28,7 @@ class Job:
         targets: those of the training records, by index.
         prepare: values of a stream to model input.
         evaluate: returns the validation results of a model; "loss" and the task's main metric among them.
-        keep_best: called with the model after each evaluation that is better than all before.
+        keep_best: called after each evaluation that is better than all before, with the weights that it was of.
         facts: what must be equal for an exact resume.
         sharding: what each of several processes holds of the weights; one alone holds all of them.
         blocks: which shards the samples lie in, where they are not all shuffled together.
@@ -40,7 +40,7 @@ class Job:
     targets: TargetTable
     prepare: Prepare
     evaluate: Callable[[nn.Module], Mapping[str, float]]
-    keep_best: Callable[[nn.Module, LoopState], None]
+    keep_best: Callable[[Mapping[str, Tensor], LoopState], None]
     config: TrainingConfig
     epochs: float
     batch_size: int
@@ -95,8 +95,9 @@ class EvaluationReport:
 
 @dataclass(frozen=True, kw_only=True)
 class SaveFailure:
-    """A checkpoint that could not be written; training goes on and the older ones are untouched."""
+    """Something that could not be written, such as a checkpoint; training goes on and what was there is untouched."""
 
+    what: str
     step: int
     reason: str
 

@@ -5,30 +5,47 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perceptio.disk import DISK, Disk, replace_file
 from perceptio.json_values import finite
 
 
 class MetricLog:
-    """Appends rows, each with the `step` after which it was taken."""
+    """Rows, each with the `step` after which it was taken.
 
-    def __init__(self, path: Path) -> None:
+    The file is replaced as a whole: a full disk leaves no half line in it, and a row that found no room comes with
+    the next one.
+    """
+
+    def __init__(self, path: Path, disk: Disk = DISK) -> None:
         self.path = path
+        self.disk = disk
+        self._lines: list[str] | None = None
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Adds a row."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite(row), allow_nan=False) + "\n")
+        """Adds a row.
+
+        Raises:
+            OSError: when the disk refuses; the row is kept for the next call, or `write`.
+        """
+        self._kept_lines().append(json.dumps(finite(row), allow_nan=False) + "\n")
+        self.write()
+
+    def write(self) -> None:
+        """Writes all rows."""
+        replace_file(self.path, "".join(self._kept_lines()).encode(), self.disk)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns all whole rows. A last line without its end, which a crash may leave, is not one."""
-        if not self.path.exists():
-            return []
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        """Returns all rows."""
+        return [json.loads(line) for line in self._kept_lines()]
 
     def cut_after(self, step: int) -> None:
         """Drops rows after a step, so that a resumed run repeats them instead of adding them twice."""
-        kept = [row for row in self.rows() if row["step"] <= step]
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        temporary.replace(self.path)
+        self._lines = [line for line in self._kept_lines() if json.loads(line)["step"] <= step]
+        self.write()
+
+    def _kept_lines(self) -> list[str]:
+        if self._lines is None:
+            text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+            # An older version appended: a crash may have left a last line without its end.
+            self._lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return self._lines

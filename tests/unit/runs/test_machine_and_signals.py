@@ -10,12 +10,11 @@ from perceptio.runs.interruption import stop_on_signals
 from perceptio.runs.machine import (
     choose_device,
     connect,
-    describe_differences,
     describe_machine,
-    exactness_facts,
     git_revision,
     make_accelerator,
     package_versions,
+    set_threads,
 )
 
 
@@ -26,8 +25,10 @@ def test_the_first_signal_asks_the_second_ends(number: signal.Signals):
         assert not should_stop()
         os.kill(os.getpid(), number)
         assert should_stop()
-        with pytest.raises(KeyboardInterrupt):
+        assert should_stop.number == number
+        with pytest.raises(KeyboardInterrupt) as ended:
             signal.raise_signal(number)
+        assert ended.value.args == (number,)
     assert signal.getsignal(number) is before
 
 
@@ -65,17 +66,22 @@ def test_choosing_a_device_leaves_a_training_in_this_process_alone():
     assert accelerator.mixed_precision == "bf16"
 
 
-def test_what_changed_is_named_and_nothing_else():
-    facts = exactness_facts("abc", make_accelerator("cpu", "fp32"))
-    assert facts.keys() == {"data", "versions", "threads", "cpu_capability", "device", "num_processes"}
-    assert describe_differences(facts, dict(facts)) == []
-    assert describe_differences({**facts, "threads": 2}, {**facts, "threads": 4}) == ["threads 2 -> 4"]
-    assert describe_differences({}, {"device": "cpu"}) == ["device None -> cpu"]
+def test_threads_are_as_asked_else_as_recorded_where_there_are_as_many_cores():
+    before = torch.get_num_threads()
+    try:
+        for asked, recorded, expected in ((3, 1, 3), (None, 1, 1), (2, None, 2), (None, 10**6, 2), (None, None, 2)):
+            set_threads(asked, recorded)
+            assert torch.get_num_threads() == expected
+        with pytest.raises(UsageError, match=r"--threads must be at least 1, got 0"):
+            set_threads(0)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_machine_and_versions_are_recorded():
     assert package_versions()["torch"] == torch.__version__
-    assert package_versions().keys() == {"perceptio", "python", "torch", "numpy", "pillow", "accelerate"}
+    packages = {"torch", "numpy", "numba", "pillow", "av", "trimesh", "accelerate"}
+    assert package_versions().keys() == {"perceptio", "python", *packages}
     assert "CPU cores" in describe_machine(torch.device("cpu"))
     assert git_revision() is None or len(git_revision()) >= 7
 

@@ -17,7 +17,8 @@ from perceptio.runs.data import survey_data
 from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.predict import predict_files
 from perceptio.runs.results import RunResult
-from perceptio.runs.train import resume_run, train_run
+from perceptio.runs.resume import ResumeOptions, resume_run
+from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
 from support.configs import TINY_PICTURES, tiny_config
 from support.kinds import make_array, make_image
@@ -114,7 +115,7 @@ def test_other_data_is_paired_as_the_run_was(result: RunResult, tmp_path: Path):
 
 def test_a_resumed_run_finds_its_pairs_again(result: RunResult, tmp_path: Path):
     copy = Path(shutil.copytree(result.folder, tmp_path / "run"))
-    longer = resume_run(copy, TrainOptions(device="cpu", workers=0), epochs=4.0)
+    longer = resume_run(copy, TrainOptions(device="cpu", workers=0), resume=ResumeOptions(epochs=4.0))
     assert longer.ended == "finished"
 
 

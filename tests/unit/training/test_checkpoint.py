@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,18 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from perceptio.disk import Disk, replace_file, write_new
 from perceptio.errors import DataError
-from perceptio.training import checkpoint
 from perceptio.training.checkpoint import (
     LoopState,
+    is_whole,
     load_optimizer,
     optimizer_tensors,
+    read_checkpoint,
     read_newest_checkpoint,
-    replace_durably,
     weight_tensors,
     write_checkpoint,
-    write_durably,
 )
+from perceptio.training.checkpoint_folders import clear_leftovers, prune
 from perceptio.training.lamb import Lamb
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "manifest.json")
@@ -48,9 +50,13 @@ def contents(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[s
     return weight_tensors(model), optimizer_tensors(model, optimizer)
 
 
-def write(folder: Path, step: int, **options) -> Path:
+def write(folder: Path, step: int, *, keep: int | None = None, **options) -> Path:
+    """Writes a checkpoint; with `keep` it prunes, as the loop does."""
     model, optimizer = make()
-    return write_checkpoint(folder, *contents(model, optimizer), replace(STATE, step=step), facts=FACTS, **options)
+    path = write_checkpoint(folder, *contents(model, optimizer), replace(STATE, step=step), facts=FACTS, **options)
+    if keep is not None:
+        assert prune(folder, newest=step, best=STATE.best_step, keep=keep) == []
+    return path
 
 
 @pytest.mark.parametrize("kind", [Lamb, torch.optim.AdamW])
@@ -145,31 +151,79 @@ def test_an_empty_or_missing_folder_is_an_error_never_a_fresh_start(tmp_path: Pa
             read_newest_checkpoint(folder)
 
 
-def test_a_newer_format_is_refused(tmp_path: Path):
+def test_a_newer_format_is_refused_though_an_older_checkpoint_could_be_read(tmp_path: Path):
+    write(tmp_path, 5)
     manifest = write(tmp_path, 7) / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "format": 2}))
-    with pytest.raises(DataError, match=r"step-000000007: format 2, this version reads 1"):
+    manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "format": 3}))
+    with pytest.raises(DataError) as refused:
+        read_newest_checkpoint(tmp_path)
+    assert str(refused.value) == (
+        f"{manifest.parent} has format 3, this version reads up to 2: a newer Perceptio wrote it. Go on with that version"
+    )
+
+
+@pytest.mark.parametrize("format", ["2", None, 0, [2]])
+def test_a_format_that_never_was_is_damage(tmp_path: Path, format):
+    manifest = write(tmp_path, 7) / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "format": format}))
+    with pytest.raises(DataError, match=r"step-000000007: unknown format "):
         read_newest_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("stray", ["step-100.backup", "step-000000099.backup", "step-99"])
-def test_stray_folders_are_neither_read_nor_removed(tmp_path: Path, stray: str):
+def test_a_checkpoint_under_another_steps_name_is_not_taken(tmp_path: Path):
+    write(tmp_path, 7).rename(tmp_path / "step-000000009")
+    with pytest.raises(DataError, match=r"step-000000009: it holds step 7"):
+        read_newest_checkpoint(tmp_path)
+
+
+def test_a_step_that_is_asked_for_is_taken_or_refused(tmp_path: Path):
+    write(tmp_path, 5)
+    write(tmp_path, 7)
+    assert read_checkpoint(tmp_path, 5).state.step == 5
+    with pytest.raises(DataError, match=r"no whole checkpoint of step 6 in .*No such file.*. Steps there: 7, 5"):
+        read_checkpoint(tmp_path, 6)
+
+
+@pytest.mark.parametrize("stray", ["step-100.backup", "step-000000099.backup", "step-99", ".tmp-mine", "notes.txt"])
+def test_strays_are_neither_read_nor_removed(tmp_path: Path, stray: str):
     shutil.copytree(write(tmp_path / "other", 99), tmp_path / stray)
     (tmp_path / "step-000000098").write_text("a file, no folder")
-    for step in (5, 6, 7):
-        write(tmp_path, step)
-    assert read_newest_checkpoint(tmp_path).state.step == 7
+    for step in (5, 6, 99):
+        write(tmp_path, step, keep=2)
+    shutil.rmtree(tmp_path / "step-000000099")
+    clear_leftovers(tmp_path, is_whole)
+    assert read_newest_checkpoint(tmp_path).state.step == 6
     assert (tmp_path / stray / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("leftover", [".tmp-step-000000099-1", ".trash-step-000000099-1"])
-def test_what_a_crash_left_behind_is_never_read_and_then_removed(tmp_path: Path, leftover: str):
-    shutil.copytree(write(tmp_path / "other", 99), tmp_path / leftover)
+@pytest.mark.parametrize("name", ["step-000000007", "file"])
+def test_what_bears_a_checkpoints_name_makes_room(tmp_path: Path, name: str):
+    (tmp_path / "step-000000007").write_text("a file") if name == "file" else (tmp_path / name).mkdir()
+    write(tmp_path, 7, keep=2)
+    assert read_newest_checkpoint(tmp_path).state.step == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000007"]
+
+
+@pytest.mark.parametrize("kind", ["tmp", "trash", "pruned"])
+def test_what_a_crash_left_behind_is_never_read_and_removed_at_the_next_start(tmp_path: Path, kind: str):
+    leftover = tmp_path / f".{kind}-step-000000009-1-abcd"
+    shutil.copytree(write(tmp_path / "other", 9), leftover)
+    if kind == "trash":
+        (leftover / "state.json").unlink()
     with pytest.raises(DataError, match=r"no step-.. folder there"):
         read_newest_checkpoint(tmp_path)
-    write(tmp_path, 5)
-    assert read_newest_checkpoint(tmp_path).state.step == 5
-    assert not (tmp_path / leftover).exists()
+    assert clear_leftovers(tmp_path, is_whole) == []
+    assert not leftover.exists()
+    assert not (tmp_path / "step-000000009").exists()
+
+
+def test_a_whole_checkpoint_that_made_room_for_one_that_never_came_goes_back(tmp_path: Path):
+    write(tmp_path, 9).rename(tmp_path / ".trash-step-000000009-1-abcd")
+    assert clear_leftovers(tmp_path, is_whole) == []
+    assert read_newest_checkpoint(tmp_path).state.step == 9
+    write(tmp_path / "other", 9).rename(tmp_path / ".trash-step-000000009-1-abcd")
+    assert clear_leftovers(tmp_path, is_whole) == []
+    assert [path.name for path in tmp_path.glob("*step*")] == ["step-000000009"]
 
 
 def test_newer_folders_that_are_not_whole_are_passed_over_and_named(tmp_path: Path):
@@ -181,16 +235,42 @@ def test_newer_folders_that_are_not_whole_are_passed_over_and_named(tmp_path: Pa
     assert problem.startswith("step-000000006: optimizer.safetensors is damaged: 0 bytes, ")
 
 
-def test_the_newest_two_are_kept_by_step_not_by_time(tmp_path: Path):
+def steps_there(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.iterdir())
+
+
+def test_the_newest_are_kept_by_step_not_by_time(tmp_path: Path):
     for step in (30, 9, 100):
         write(tmp_path, step)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000030", "step-000000100"]
+    assert prune(tmp_path, newest=100, best=None, keep=2) == []
+    assert steps_there(tmp_path) == [30, 100]
 
 
-def test_keep_counts(tmp_path: Path):
-    for step in range(1, 7):
+def test_the_newest_three_and_the_best_are_kept(tmp_path: Path):
+    for step in range(1, 10):
         write(tmp_path, step, keep=3)
-    assert sorted(int(path.name[5:]) for path in tmp_path.iterdir()) == [4, 5, 6]
+    assert steps_there(tmp_path) == [5, 7, 8, 9]
+
+
+def test_the_best_of_each_kept_checkpoint_is_kept(tmp_path: Path):
+    """Should the newest be damaged, the run goes on from one that knows another best."""
+    model, optimizer = make()
+    for step, best in ((2, 2), (3, 2), (4, 2), (5, 5)):
+        state = replace(STATE, step=step, best_step=best)
+        write_checkpoint(tmp_path, *contents(model, optimizer), state, facts=FACTS)
+        assert prune(tmp_path, newest=step, best=best, keep=2) == []
+    assert steps_there(tmp_path) == [2, 4, 5]
+
+
+def test_a_newer_one_that_was_passed_over_goes_when_there_is_a_new_one(tmp_path: Path):
+    for step in (5, 6, 7, 8):
+        write(tmp_path, step)
+    for step in (7, 8):
+        (tmp_path / f"step-{step:09d}" / "state.json").unlink()
+    assert read_newest_checkpoint(tmp_path).state.step == 6
+    write(tmp_path, 7, keep=2)
+    assert steps_there(tmp_path) == [5, 6, 7]
+    assert read_newest_checkpoint(tmp_path).state.step == 7
 
 
 def test_the_same_step_can_be_written_again(tmp_path: Path):
@@ -199,68 +279,87 @@ def test_the_same_step_can_be_written_again(tmp_path: Path):
     assert read_newest_checkpoint(tmp_path).state.step == 7
 
 
+class Refusing(Disk):
+    """A disk that fails one call of one kind, counted from 1."""
+
+    def __init__(self, method: str, call: int, error: BaseException) -> None:
+        self.calls = 0
+        real = getattr(super(), method)
+
+        def refuse(*arguments):
+            self.calls += 1
+            if self.calls == call:
+                raise error
+            return real(*arguments)
+
+        setattr(self, method, refuse)
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("call", [1, 2, 3, 4])
-def test_a_failure_while_writing_leaves_the_old_one_and_nothing_else(tmp_path: Path, monkeypatch, call: int, error):
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [("mkdir", 1), *(("create", n) for n in range(1, 5)), *(("write", n) for n in range(1, 5)),
+     *(("sync", n) for n in range(1, 5)), *(("close", n) for n in range(1, 5)), ("sync_folder", 1), ("rename", 1)],
+)  # fmt: skip
+def test_a_failure_while_writing_leaves_the_old_ones_and_nothing_else(tmp_path: Path, method: str, call: int, error):
     write(tmp_path, 5)
     write(tmp_path, 6)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    calls = 0
-
-    def fail(path: Path, content: bytes) -> None:
-        nonlocal calls
-        calls += 1
-        write_durably(path, content[: len(content) // 2] if calls == call else content)
-        if calls == call:
-            raise error
-
-    monkeypatch.setattr(checkpoint, "write_durably", fail)
+    refusing = Refusing(method, call, error)
     with pytest.raises(type(error)):
-        write(tmp_path, 7)
+        write(tmp_path, 7, disk=refusing)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    monkeypatch.undo()
     assert read_newest_checkpoint(tmp_path).state.step == 6
     write(tmp_path, 7)
     assert read_newest_checkpoint(tmp_path).state.step == 7
 
 
-@pytest.mark.parametrize("call", range(1, 8))
-def test_whenever_a_sync_fails_old_or_new_is_whole(tmp_path: Path, monkeypatch, call: int):
-    """Four files, the folder, and its parent are synced; the last sync comes after the rename."""
-    write(tmp_path, 6)
-    calls, sync = 0, os.fsync
+def test_too_little_room_is_told_before_anything_is_written(tmp_path: Path):
+    class Full(Disk):
+        def free_bytes(self, folder: Path) -> int:
+            return 3000
 
-    def fail(descriptor: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise OSError(5, "Input/output error")
-        sync(descriptor)
+        def create(self, path: Path) -> int:
+            raise AssertionError("nothing may be written")
 
-    monkeypatch.setattr(os, "fsync", fail)
-    if call <= 6:
-        with pytest.raises(OSError, match="Input/output error"):
-            write(tmp_path, 7)
-    else:
-        write(tmp_path, 7)
-    monkeypatch.undo()
-    assert read_newest_checkpoint(tmp_path).state.step == (6 if call <= 5 else 7)
-    assert not list(tmp_path.glob(".tmp-*"))
+    with pytest.raises(OSError, match=r"not enough room: \d,\d\d\d bytes needed, 3,000 free"):
+        write(tmp_path, 7, disk=Full())
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_prune_does_not_fail_the_save(tmp_path: Path, monkeypatch):
-    remove = shutil.rmtree
+def test_a_rename_that_was_done_but_is_reported_as_failed_is_a_success(tmp_path: Path):
+    """NFS: the answer is lost, the request is sent again, and by then there is nothing left to rename."""
 
-    def refuse(path: Path, ignore_errors: bool = False) -> None:
-        if Path(path).name == "step-000000005":
-            assert ignore_errors, "a failed delete must not raise"
-            return
-        remove(path, ignore_errors=ignore_errors)
+    class Lying(Disk):
+        def rename(self, source: Path, target: Path) -> None:
+            super().rename(source, target)
+            raise FileNotFoundError(2, "No such file or directory", str(source))
 
-    monkeypatch.setattr(shutil, "rmtree", refuse)
-    for step in (5, 6, 7):
-        write(tmp_path, step)
+    write(tmp_path, 7, disk=Lying())
+    write(tmp_path, 7, disk=Lying())
     assert read_newest_checkpoint(tmp_path).state.step == 7
+    replace_file(tmp_path / "a", b"new", Lying())
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_failed_prune_is_told_and_harms_nothing(tmp_path: Path):
+    """NFS keeps a deleted file that is still open as .nfs.., and then refuses to delete its folder."""
+
+    class Clinging(Disk):
+        def remove(self, path: Path) -> None:
+            (path / ".nfs0001").touch()
+            raise OSError(39, "Directory not empty", str(path))
+
+    for step in (3, 4, 6, 7):
+        write(tmp_path, step)
+    problems = prune(tmp_path, newest=7, best=5, keep=2, disk=Clinging())
+    assert [problem.partition(": ")[2] for problem in problems] == ["Directory not empty"] * 2
+    assert all(re.match(rf"cannot delete {tmp_path}/\.pruned-step-00000000[34]-", problem) for problem in problems)
+    assert read_newest_checkpoint(tmp_path).state.step == 7
+    assert prune(tmp_path, newest=7, best=5, keep=2) == []
+    assert steps_there(tmp_path) == [6, 7]
+    (told,) = prune(tmp_path / "gone", newest=7, best=5, disk=Refusing("exists", 1, OSError(116, "Stale file handle")))
+    assert told == f"cannot remove old checkpoints in {tmp_path / 'gone'}: Stale file handle"
 
 
 def test_nothing_is_pickled(tmp_path: Path, monkeypatch):
@@ -275,18 +374,34 @@ def test_nothing_is_pickled(tmp_path: Path, monkeypatch):
     assert read_newest_checkpoint(tmp_path).state.step == 7
 
 
-def test_write_durably_never_overwrites(tmp_path: Path):
-    write_durably(tmp_path / "a", b"old")
+def test_a_new_file_is_never_written_over_an_old_one_and_keeps_the_umask(tmp_path: Path):
+    before = os.umask(0o027)
+    try:
+        write_new(tmp_path / "a", b"old")
+        replace_file(tmp_path / "b", b"old")
+    finally:
+        os.umask(before)
+    assert [oct((tmp_path / name).stat().st_mode & 0o777) for name in "ab"] == ["0o640"] * 2
     with pytest.raises(FileExistsError):
-        write_durably(tmp_path / "a", b"new")
+        write_new(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"old"
 
 
-def test_replace_durably_leaves_old_or_new(tmp_path: Path, monkeypatch):
+def test_short_writes_are_gone_on_with(tmp_path: Path):
+    class Slow(Disk):
+        def write(self, file: int, content: memoryview) -> int:
+            return os.write(file, content[:3])
+
+    write_new(tmp_path / "a", b"0123456789", Slow())
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("method", ["create", "write", "sync", "close", "rename"])
+def test_replacing_a_file_leaves_old_or_new(tmp_path: Path, method: str):
     path = tmp_path / "a"
-    replace_durably(path, b"old")
-    replace_durably(path, b"new")
-    assert path.read_bytes() == b"new"
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    replace_file(path, b"old")
+    replace_file(path, b"new")
     with pytest.raises(OSError, match="Input/output error"):
-        replace_durably(path, b"newest")
+        replace_file(path, b"newest", Refusing(method, 1, OSError(5, "Input/output error")))
     assert path.read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -179,7 +179,7 @@ for compiled in (False, True):
     config = replace(PLAIN, compile=compiled)
     job = make_job(Path(sys.argv[1]) / str(compiled), config=config, epochs=1.0, num_blocks=1)
     recorder = Recorder()
-    job = replace(job, keep_best=lambda model, state: seen.append(sorted(model.state_dict())))
+    job = replace(job, keep_best=lambda weights, state: seen.append(sorted(weights)))
     run_job(job, report=recorder)
     losses[compiled] = recorder.losses
 torch.testing.assert_close(losses[True], losses[False])
@@ -300,18 +300,18 @@ def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path):
     results = iter([0.9, 0.1, 0.2, 0.3, 0.4])
     run_job(replace(job, evaluate=lambda model: {"accuracy": next(results), "loss": 1.0}))
     kept = sorted(path.name for path in job.checkpoints.iterdir())
-    assert kept == ["step-000000003", "step-000000012", "step-000000015"]
+    assert kept == ["step-000000003", *(f"step-{step:09d}" for step in (9, 12, 15))]
 
 
-def test_a_nan_is_never_best(tmp_path: Path):
-    job, kept = make_job(tmp_path, epochs=3.0), []
-    results = iter([(0.5, 1.0), (math.nan, 1.0), (0.9, math.nan)])
+def test_what_is_no_number_is_never_best(tmp_path: Path):
+    job, kept = make_job(tmp_path, epochs=4.0), []
+    results = iter([(0.5, 1.0), (math.nan, 1.0), (0.9, math.nan), (0.9, math.inf)])
 
     def evaluate(model):
         accuracy, loss = next(results)
         return {"accuracy": accuracy, "loss": loss}
 
-    result = run_job(replace(job, evaluate=evaluate, keep_best=lambda model, state: kept.append(state.step)))
+    result = run_job(replace(job, evaluate=evaluate, keep_best=lambda weights, state: kept.append(state.step)))
     assert kept == [3]
     assert result.state.best_step == 3
 
@@ -325,7 +325,7 @@ def test_best_is_the_main_metric_then_the_lower_loss(tmp_path: Path):
         return {"accuracy": accuracy, "loss": loss}
 
     recorder = Recorder()
-    changed = replace(job, evaluate=evaluate, keep_best=lambda model, state: kept.append(state.step))
+    changed = replace(job, evaluate=evaluate, keep_best=lambda weights, state: kept.append(state.step))
     result = run_job(changed, report=recorder)
     assert kept == [3, 6, 15]
     assert [report.is_best for report in recorder.evaluations] == [True, True, False, False, True]

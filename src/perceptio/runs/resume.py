@@ -1,0 +1,188 @@
+"""Going on with a run from a checkpoint: the same data, the same surroundings, or a plain word about what differs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from perceptio.data.split_file import read_split_rows
+from perceptio.errors import DataError, UsageError
+from perceptio.runs.config import RunConfig
+from perceptio.runs.data import PreparedData, admitted, survey_data, write_data_files
+from perceptio.runs.data_changes import find_changes, prepare_changed
+from perceptio.runs.exactness import exactness_facts, fingerprint_of, how_exact
+from perceptio.runs.folder import RunFolder, open_run_folder
+from perceptio.runs.machine import connect, make_accelerator, set_threads
+from perceptio.runs.model_file import read_model, write_model
+from perceptio.runs.results import RunResult
+from perceptio.runs.screen import Screen, SilentScreen
+from perceptio.runs.train import alone_in, model_facts, run_training
+from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_processes
+from perceptio.training.checkpoint import Checkpoint, is_whole, read_checkpoint, read_newest_checkpoint
+from perceptio.training.checkpoint_folders import clear_leftovers
+from perceptio.training.processes import Processes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeOptions:
+    """How a run goes on.
+
+    Attributes:
+        epochs: passes over the training samples in the whole run, to lengthen or shorten it; None: as planned.
+        step: the checkpoint to go on from, and no other; None: the newest that is whole.
+        accept_changes: whether data that is not what it was is taken as it is now. The run is then not exact.
+    """
+
+    epochs: float | None = None
+    step: int | None = None
+    accept_changes: bool = False
+
+
+def resume_run(
+    path: Path,
+    options: TrainOptions | None = None,
+    *,
+    resume: ResumeOptions | None = None,
+    screen: Screen | None = None,
+) -> RunResult:
+    """Goes on with a run from a checkpoint.
+
+    Raises:
+        PerceptioError: when another process is at it, there is no checkpoint, or the data is not what it was.
+    """
+    options, resume = options or TrainOptions(), resume or ResumeOptions()
+    processes = connect(options.device, timeout_minutes=options.timeout_minutes)
+    with processes.connected():
+        shown = screen if screen is not None and processes.is_first else SilentScreen()
+        # Only the first process looks into the run folder: other nodes need not see it.
+        before = processes.first_does(lambda: _read_config(path))
+        config = before if resume.epochs is None else replace(before, epochs=resume.epochs)
+        folder = RunFolder(path)
+        with processes.agreed():
+            check_processes(config, options, processes)
+        accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
+        with alone_in(folder, processes):
+            checkpoint = _read_checkpoint(folder, resume.step, processes, shown)
+            with processes.agreed():
+                set_threads(options.threads, checkpoint.facts.get("threads"))
+            if config.epochs != before.epochs:
+                shown.fact("Schedule", f"{config.training.schedule.kind} over {config.epochs:g} epochs from here on")
+            prepared = processes.first_does(
+                lambda: _find_data(folder, config, checkpoint, shown, accept_changes=resume.accept_changes)
+            )
+            with processes.agreed():
+                bench = build_workbench(config, prepared, accelerator, processes, folder, options)
+                _begin_again(bench, options, checkpoint, shown)
+            return run_training(bench, options, shown, resume=checkpoint)
+
+
+def _read_config(path: Path) -> RunConfig:
+    folder = open_run_folder(path)
+    if not folder.split.is_file():
+        raise UsageError(
+            f"{folder.split} is missing: without it nobody knows which files were kept for the test; put it back, or "
+            "start a new run"
+        )
+    return folder.read_config()
+
+
+def _read_checkpoint(folder: RunFolder, step: int | None, processes: Processes, screen: Screen) -> Checkpoint:
+    """Returns the checkpoint in every process: the first one reads it and gives its tensors to all."""
+    tensors: dict[str, Mapping[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
+
+    def read() -> Checkpoint:
+        for problem in clear_leftovers(folder.checkpoints, is_whole):
+            screen.fact("Warning", problem)
+        if step is None:
+            found = read_newest_checkpoint(folder.checkpoints)
+        else:
+            found = read_checkpoint(folder.checkpoints, step)
+        tensors.update(model=found.model, optimizer=found.optimizer, average=found.average or {})
+        return replace(found, model={}, optimizer={}, average=None if found.average is None else {})
+
+    found = processes.first_does(read)
+    for problem in found.passed_over:
+        screen.fact("Warning", f"passed over a damaged checkpoint, {problem}")
+    model, optimizer = processes.share(tensors["model"]), processes.share(tensors["optimizer"])
+    average = None if found.average is None else processes.share(tensors["average"])
+    return replace(found, model=model, optimizer=optimizer, average=average)
+
+
+def _begin_again(bench: Workbench, options: TrainOptions, checkpoint: Checkpoint, screen: Screen) -> None:
+    """Says how exactly the run goes on, and brings the run folder to where the checkpoint is.
+
+    Raises:
+        UsageError: when the model's classes are not those of the data.
+    """
+    now, folder = exactness_facts(bench, options), bench.folder
+    if checkpoint.facts.get("classes", now["classes"]) != now["classes"]:
+        raise UsageError(
+            f"the classes in {bench.prepared.survey.data} are not those that this run began with: "
+            f"{len(bench.prepared.classes)} now. Its model answers with the old ones: start a new run"
+        )
+    exact = how_exact(checkpoint.facts, now)
+    screen.fact("Resume", f"{folder.path} at step {checkpoint.state.step}, {exact}")
+    if bench.processes.is_first:
+        folder.write_config(bench.config)
+        if now["data"] != checkpoint.facts["data"]:
+            write_data_files(folder, bench.prepared)
+        _restore_best(bench, checkpoint)
+        folder.update_facts({"resumed": [*folder.read_facts().get("resumed", []), exact]})
+
+
+def _find_data(
+    folder: RunFolder, config: RunConfig, checkpoint: Checkpoint, screen: Screen, *, accept_changes: bool
+) -> PreparedData:
+    """Returns the samples that the run began with, in their splits.
+
+    Raises:
+        UsageError: when they are not what they were, and that is not accepted.
+    """
+    rows = read_split_rows(folder.split)
+    survey = survey_data(
+        config.data,
+        config.source,
+        streams=config.streams,
+        copies=accept_changes,
+        progress=partial(screen.work, "reading files"),
+    )
+    survey = admitted(survey, config)
+    splits = {name: row.split for name, row in rows.items()}
+    same_names = splits.keys() == {record.name for record in survey.usable}
+    same_split = checkpoint.facts.get("split") in (None, fingerprint_of(sorted(splits.items())))
+    if survey.fingerprint == checkpoint.facts["data"] and same_names and same_split:
+        return PreparedData(survey=survey, splits=splits, leaks=())
+    changes = f"the data in {survey.data} is not what this run began with: {find_changes(rows, survey)}"
+    if not accept_changes:
+        raise UsageError(
+            f"{changes}. Put the files back, start a new run, or go on with --accept-changes, which is not exact"
+        )
+    screen.fact("Warning", changes)
+    return prepare_changed(rows, survey, config)
+
+
+def _restore_best(bench: Workbench, checkpoint: Checkpoint) -> None:
+    """Makes model.safetensors the best weights that the checkpoint knows of.
+
+    A crash after an evaluation and before its checkpoint leaves weights of a step that, for the resumed run, has not
+    been yet.
+    """
+    best_step = checkpoint.state.best_step
+    weights = bench.folder.weights
+    if best_step is None:
+        weights.unlink(missing_ok=True)
+        return
+    if weights.is_file() and read_model(weights)[1].step == best_step:
+        return
+    try:
+        best = (
+            checkpoint if checkpoint.state.step == best_step else read_checkpoint(bench.folder.checkpoints, best_step)
+        )
+    except DataError as error:
+        raise DataError(
+            f"the best weights, of step {best_step}, are lost: model.safetensors holds others, and {error}. "
+            "Put model.safetensors back, or start a new run."
+        ) from error
+    write_model(weights, best.evaluated, replace(model_facts(bench), step=best_step))
