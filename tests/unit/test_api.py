@@ -121,6 +121,9 @@ def test_resume_takes_epochs_and_nothing_that_it_would_ignore(run, tmp_path: Pat
         message = rf"^{name} has no effect with resume='.*', which goes on with its own; remove it$"
         with pytest.raises(UsageError, match=message):
             perceptio.train(resume=run.folder, **{name: value})
+    for name, value in {"step": 3, "accept_changes": True}.items():
+        with pytest.raises(UsageError, match=rf"^{name} has no effect without resume; remove it"):
+            perceptio.train("fashion-sample", **{name: value})
     copied = Path(shutil.copytree(run.folder, tmp_path / "longer"))
     longer = perceptio.train(resume=copied, epochs=2.0)
     assert (longer.ended, longer.config.epochs, longer.best_epoch) == ("finished", 2.0, 2)

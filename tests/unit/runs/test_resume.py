@@ -1,0 +1,198 @@
+"""Going on with a run, in this process: what is refused, what is told, what is put right."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from perceptio.disk import FolderLock
+from perceptio.errors import DataError, PerceptioError, UsageError
+from perceptio.runs.folder import RunFolder
+from perceptio.runs.model_file import read_model
+from perceptio.runs.results import RunResult
+from perceptio.runs.resume import ResumeOptions, resume_run
+from perceptio.runs.train import train_run
+from perceptio.runs.workbench import TrainOptions
+from perceptio.training.checkpoint import read_checkpoint, read_newest_checkpoint, write_checkpoint
+from support.configs import tiny_config
+from support.pictures import make_picture_folder
+
+OPTIONS = TrainOptions(device="cpu", workers=0)
+
+
+class Facts:
+    """A screen that keeps the facts."""
+
+    def __init__(self) -> None:
+        self.facts: list[tuple[str, str]] = []
+
+    def fact(self, label: str, text: str) -> None:
+        self.facts.append((label, text))
+
+    def work(self, what: str, done: int, total: int) -> None: ...
+
+    def training(self, report: object) -> None: ...
+
+    def under(self, label: str) -> list[str]:
+        return [text for name, text in self.facts if name == label]
+
+
+class Scene(NamedTuple):
+    pictures: Path
+    run: Path
+
+
+def stop_before_the_report(folder: RunFolder, **parts: object) -> RunResult:
+    """Stands in for the test result, the pictures and the report, which take longer than all the rest."""
+    return RunResult(folder=folder.path, ended=folder.read_facts()["ended"], best_epoch=None, test={})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_report() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("perceptio.runs.train.finish_run", stop_before_the_report)
+        patch.setattr("perceptio.runs.train.draw_training_samples", lambda bench, samples: None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A run of three epochs, of two steps each."""
+    folder = tmp_path_factory.mktemp("resume")
+    pictures = make_picture_folder(folder / "pictures", per_class=9)
+    config = tiny_config(pictures, epochs=3.0)
+    config = replace(config, batch_size=6, training=replace(config.training, average_decay=0.5))
+    train_run(config, replace(OPTIONS, out=folder / "run"))
+    return Scene(pictures, folder / "run")
+
+
+@pytest.fixture
+def scene(done: Scene, tmp_path: Path) -> Scene:
+    """A copy of it on a copy of its data, as another place to lie in changes nothing."""
+    copy = Scene(tmp_path / "pictures", tmp_path / "run")
+    for source, target in zip(done, copy, strict=True):
+        shutil.copytree(source, target)
+    folder = RunFolder(copy.run)
+    folder.write_config(replace(folder.read_config(), data=str(copy.pictures)))
+    return copy
+
+
+def go_on(scene: Scene, **options) -> tuple[RunResult, Facts]:
+    screen = Facts()
+    return resume_run(scene.run, OPTIONS, resume=ResumeOptions(**options), screen=screen), screen
+
+
+def test_from_an_earlier_step_it_comes_to_the_same_end(scene: Scene):
+    folder = RunFolder(scene.run)
+    before = read_newest_checkpoint(folder.checkpoints)
+    contents = [(before.path / name).read_bytes() for name in ("model.safetensors", "average.safetensors")]
+    result, screen = go_on(scene, step=2)
+    after = read_newest_checkpoint(folder.checkpoints)
+    assert [(after.path / name).read_bytes() for name in ("model.safetensors", "average.safetensors")] == contents
+    assert screen.under("Resume") == [f"{scene.run} at step 2, bit for bit as if never stopped"]
+    assert (result.ended, after.state.step) == ("finished", 6)
+
+
+def test_more_epochs_are_said_not_to_be_exact(scene: Scene):
+    _, screen = go_on(scene, epochs=4.0)
+    assert screen.under("Resume") == [f"{scene.run} at step 6, not bit-exact: epochs 3.0 -> 4.0"]
+    assert screen.under("Schedule") == ["cosine over 4 epochs from here on"]
+    assert read_newest_checkpoint(RunFolder(scene.run).checkpoints).state.step == 8
+
+
+def test_a_run_that_another_process_is_at_is_refused(scene: Scene):
+    lock = FolderLock(scene.run)
+    with pytest.raises(PerceptioError, match=r"is in use by process \d+ on "):
+        go_on(scene)
+    lock.release()
+    assert go_on(scene)[0].ended == "finished"
+
+
+def test_the_lock_goes_with_the_run_even_where_it_fails(scene: Scene):
+    RunFolder(scene.run).split.unlink()
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"split.csv is missing: without it nobody knows which files were kept"):
+            go_on(scene)
+
+
+def test_other_classes_are_refused_even_where_changes_are_accepted(scene: Scene):
+    (scene.pictures / "disc").rename(scene.pictures / "circle")
+    with pytest.raises(
+        UsageError,
+        match=r"the classes in .* are not those that this run began with: 3 now. Its model answers with the old ones",
+    ):
+        go_on(scene, accept_changes=True)
+
+
+def test_every_kind_of_change_is_named(scene: Scene):
+    for number in range(4, 9):
+        (scene.pictures / "disc" / f"0{number}.png").unlink()
+    with (scene.pictures / "frame" / "00.png").open("ab") as file:
+        file.write(b"more")
+    (scene.pictures / "stripes" / "00.png").write_bytes(b"")
+    text = (scene.run / "split.csv").read_text()
+    (scene.run / "split.csv").write_text(text.replace("frame/01.png,", "frame/0x.png,").replace(",stripes,", ",frame,"))
+    with pytest.raises(UsageError) as refused:
+        go_on(replace_source(scene))
+    assert (
+        "7 gone or unusable now (disc/04.png, disc/05.png, disc/06.png and 4 more), 1 new (frame/01.png), "
+        "1 of another size (frame/00.png), 8 with other labels (stripes/01.png, stripes/02.png, stripes/03.png and 5 "
+        "more). Put the files back, start a new run, or go on with --accept-changes, which is not exact"
+    ) in str(refused.value)
+
+
+def replace_source(scene: Scene) -> Scene:
+    """Lets more files be unusable than the default allows."""
+    folder = RunFolder(scene.run)
+    config = folder.read_config()
+    folder.write_config(replace(config, source=replace(config.source, max_skipped=0.5)))
+    return scene
+
+
+def test_weights_of_a_step_that_is_yet_to_come_are_put_right_from_the_checkpoint(scene: Scene):
+    """A crash between the evaluation and its checkpoint."""
+    folder = RunFolder(scene.run)
+    best = read_newest_checkpoint(folder.checkpoints).state.best_step
+    right = read_model(folder.weights)[0].state_dict()
+    folder.weights.unlink()
+    go_on(scene)
+    restored = read_model(folder.weights)[0].state_dict()
+    for name, value in right.items():
+        assert torch.equal(restored[name], value), "the average, not the weights of the step"
+    assert read_model(folder.weights)[1].step == best
+
+
+def test_lost_best_weights_are_said(scene: Scene):
+    folder = RunFolder(scene.run)
+    folder.weights.unlink()
+    for path in folder.checkpoints.glob("step-00000000[24]"):
+        shutil.rmtree(path)
+    newest = folder.checkpoints / "step-000000006"
+    shutil.copytree(newest, scene.run / "copy")
+    shutil.rmtree(newest)
+    found = _with_best_step_2(scene.run / "copy")
+    assert found == 6
+    with pytest.raises(
+        DataError,
+        match=r"the best weights, of step 2, are lost: model.safetensors holds others, and no whole checkpoint",
+    ):
+        go_on(scene)
+
+
+def _with_best_step_2(copy: Path) -> int:
+    """Writes a checkpoint again that takes another step for the best."""
+    copy = copy.rename(copy.with_name("step-000000006"))
+    found = read_checkpoint(copy.parent, 6)
+    write_checkpoint(
+        copy.parent / "checkpoints",
+        found.model,
+        found.optimizer,
+        replace(found.state, best_step=2),
+        facts=found.facts,
+        average=found.average,
+    )
+    return found.state.step
