@@ -103,13 +103,8 @@ def train(
     Raises:
         PerceptioError: with the rule, the value and the way out.
     """
-    options = TrainOptions(
-        out=None if out is None else Path(out),
-        device=device,
-        workers=workers,
-        threads=threads,
-        tensorboard=tensorboard,
-    )
+    place = None if out is None else Path(out)
+    options = TrainOptions(out=place, device=device, workers=workers, threads=threads, tensorboard=tensorboard)
     typed: dict[str, Any] = {
         "data": None if data is None else str(data),
         "batch_size": batch_size,
@@ -120,20 +115,26 @@ def train(
         _refuse_with_resume(resume, {"config": config, **typed, "out": out})
         how = ResumeOptions(epochs=epochs, step=step, accept_changes=accept_changes)
         return Run(resume_run(Path(resume), options, resume=how, screen=screen).folder)
-    if step is not None or accept_changes:
-        name = "step" if step is not None else "accept_changes"
-        raise UsageError(f"{name} has no effect without resume; remove it")
+    for name, given in {"step": step is not None, "accept_changes": accept_changes}.items():
+        if given:
+            raise UsageError(f"{name} has no effect without resume; remove it")
     typed["epochs"] = None if epochs is None else float(epochs)
-    choice = survey = None
-    if config is None:
-        choice, survey = _choose(typed["data"], SourceConfig(), device)
+    chosen, survey = _configure(config, typed, device, screen)
+    return Run(train_run(chosen, options, survey=survey, screen=screen).folder)
+
+
+def _configure(
+    config: RunConfig | str | Path | None, typed: Mapping[str, Any], device: Device, screen: Screen | None
+) -> "tuple[RunConfig, Survey | None]":
+    """Returns what is trained: what was given or suits the data, overruled by the typed values that are not None."""
+    choice, survey = (None, None) if config is not None else _choose(typed["data"], SourceConfig(), device)
     chosen = choice.config if choice is not None else _find_config(config)
     chosen = replace(chosen, **{name: value for name, value in typed.items() if value is not None})
     chosen = replace(chosen, data=absolute_data(chosen.data, chosen.source.format))
     if choice is not None and screen is not None:
         for reason in choice.reasons_for(chosen):
             screen.fact(reason.label, reason.text)
-    return Run(train_run(chosen, options, survey=survey, screen=screen).folder)
+    return chosen, survey
 
 
 def _refuse_with_resume(resume: str | Path, given: Mapping[str, Any]) -> None:

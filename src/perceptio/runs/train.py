@@ -125,11 +125,40 @@ def run_training(bench: Workbench, options: TrainOptions, screen: Screen, *, res
         if processes.is_first:
             log.cut_after(resume.state.step if resume else 0)
 
+    job = _job(bench, options, log)
+    report: Report = screen.training
+    with processes.agreed():
+        if options.tensorboard and processes.is_first:
+            report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
+    try:
+        with stop_on_signals() as stop, repeatable(bench.config.training.exact):
+            result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=stop)
+    except Exception as error:
+        if processes.is_first:
+            _report_failure(bench, error)
+        raise
+    failures = [failure for own in processes.gather(result.failures) for failure in own]
+    is_measured = result.ended != "interrupted" and result.state.best_step is not None
+    measured = _measure_best(bench, ("validation", "test")) if is_measured else {}
+    folder, ended = bench.folder.path, result.ended
+    finished = RunResult(
+        folder=folder, ended=ended, best_epoch=None, test={}, stopped_by=stop.number, is_main=False
+    )  # fmt: skip
+    # The others wait: a launcher that sees one process end may end the one that still writes.
+    with processes.agreed():
+        if processes.is_first:
+            done = _finish(bench, replace(result, failures=tuple(failures)), measured)
+            finished = replace(done, stopped_by=stop.number)
+    bench.accelerator.end_training()
+    return finished
+
+
+def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
     def keep_best(weights: Mapping[str, Tensor], state: LoopState) -> None:
         write_model(bench.folder.weights, weights, replace(model_facts(bench), step=state.step))
 
     validation, targets = bench.evaluation_batches("validation"), bench.targets("validation")
-    job = Job(
+    return Job(
         model=bench.model,
         task=bench.task,
         samples=bench.training_samples(),
@@ -149,35 +178,6 @@ def run_training(bench: Workbench, options: TrainOptions, screen: Screen, *, res
         sharding=options.sharding,
         blocks=bench.shard_blocks(),
     )
-    report: Report = screen.training
-    with processes.agreed():
-        if options.tensorboard and processes.is_first:
-            report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
-    try:
-        with stop_on_signals() as stop, repeatable(bench.config.training.exact):
-            result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=stop)
-    except Exception as error:
-        if processes.is_first:
-            _report_failure(bench, error)
-        raise
-    failures = [failure for own in processes.gather(result.failures) for failure in own]
-    is_measured = result.ended != "interrupted" and result.state.best_step is not None
-    measured = _measure_best(bench, ("validation", "test")) if is_measured else {}
-    finished = RunResult(
-        folder=bench.folder.path,
-        ended=result.ended,
-        best_epoch=None,
-        test={},
-        stopped_by=stop.number,
-        is_main=False,
-    )
-    # The others wait: a launcher that sees one process end may end the one that still writes.
-    with processes.agreed():
-        if processes.is_first:
-            done = _finish(bench, replace(result, failures=tuple(failures)), measured)
-            finished = replace(done, stopped_by=stop.number)
-    bench.accelerator.end_training()
-    return finished
 
 
 def _measure_best(bench: Workbench, splits: Sequence[str]) -> Mapping[str, Measured]:

@@ -158,7 +158,8 @@ def read_checkpoint(folder: Path, step: int, disk: Disk = DISK) -> Checkpoint:
         return _read(path, step, disk)
     except _DAMAGE as error:
         there = ", ".join(str(other) for other in steps_in(folder, disk)) or "none"
-        raise DataError(f"no whole checkpoint of step {step} in {folder}: {error}. Steps there: {there}") from error
+        problem = "there is none" if isinstance(error, FileNotFoundError) else error
+        raise DataError(f"no whole checkpoint of step {step} in {folder}: {problem}. Steps there: {there}") from error
 
 
 def is_whole(path: Path, step: int, disk: Disk = DISK) -> bool:

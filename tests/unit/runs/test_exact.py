@@ -4,12 +4,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 import torch
 
 from perceptio.runs.machine import make_accelerator, repeatable
-from perceptio.runs.train import _how_exact
-from perceptio.training.checkpoint import Checkpoint, LoopState
 from support.jobs import PLAIN, Recorder, make_job, run_job, weights
 
 
@@ -44,21 +41,3 @@ def test_cublas_is_told_before_it_starts(monkeypatch):
     assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
     make_accelerator("cpu", "fp32", exact=True)
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
-
-
-@pytest.mark.parametrize(
-    ("device", "repeats", "said"),
-    [
-        ("cpu", False, "bit for bit as if never stopped"),
-        ("cuda", True, "bit for bit as if never stopped"),
-        (
-            "cuda",
-            False,
-            "with the same samples and random choices; sums on a GPU may differ in their last bits (--training.exact)",
-        ),
-    ],
-)
-def test_a_gpu_is_exact_only_when_told_to_be(tmp_path: Path, device: str, repeats: bool, said: str):
-    facts = {"device": device}
-    checkpoint = Checkpoint(path=tmp_path, model={}, optimizer={}, state=LoopState(), facts=facts)
-    assert _how_exact(checkpoint, facts, repeats=repeats) == said

@@ -3,7 +3,11 @@ from perceptio.runs.exactness import EXACT, describe_differences, how_exact
 FACTS = {
     "data": "a1",
     "split": "b2",
-    "config": {"epochs": 3.0, "training": {"schedule": {"kind": "cosine"}, "patience_epochs": None}, "kinds": ["x"]},
+    "config": {
+        "epochs": 3.0,
+        "training": {"schedule": {"kind": "cosine"}, "patience_epochs": None, "exact": False},
+        "kinds": ["x"],
+    },
     "versions": {"torch": "2.13.0", "numpy": "2.4"},
     "threads": 2,
     "omp_dynamic": "false",
@@ -52,7 +56,11 @@ def test_never_exact_where_it_may_not_be():
     several = changed(num_processes=4)
     assert how_exact(several, several).endswith("sums over more than two processes may differ in their last bits")
     gpu = changed(device="NVIDIA H100")
-    assert how_exact(gpu, gpu).endswith("sums on a GPU may differ in their last bits")
+    assert how_exact(gpu, gpu) == (
+        "with the same samples and random choices; sums on a GPU may differ in their last bits (--training.exact)"
+    )
+    exact = changed(device="NVIDIA H100", config={"training": {"exact": True}})
+    assert how_exact(exact, exact) == EXACT
     dynamic = changed(omp_dynamic="true")
     assert how_exact(dynamic, dynamic) == (
         "not bit-exact: OMP_DYNAMIC is on, so that the number of threads may change from step to step"

@@ -13,6 +13,7 @@ from perceptio.disk import FolderLock
 from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.model_file import read_model
+from perceptio.runs.report_content import Finished
 from perceptio.runs.results import RunResult
 from perceptio.runs.resume import ResumeOptions, resume_run
 from perceptio.runs.train import train_run
@@ -46,9 +47,9 @@ class Scene(NamedTuple):
     run: Path
 
 
-def stop_before_the_report(folder: RunFolder, **parts: object) -> RunResult:
-    """Stands in for the test result, the pictures and the report, which take longer than all the rest."""
-    return RunResult(folder=folder.path, ended=folder.read_facts()["ended"], best_epoch=None, test={})
+def stop_before_the_report(run: Finished, measured: object, device: object) -> RunResult:
+    """Stands in for the pictures and the report, which take longer than all the rest."""
+    return RunResult(folder=run.folder.path, ended=run.folder.read_facts()["ended"], best_epoch=None, test={})
 
 
 @pytest.fixture(scope="module", autouse=True)

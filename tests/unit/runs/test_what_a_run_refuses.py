@@ -9,8 +9,10 @@ import pytest
 
 from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.runs.evaluate import evaluate_run
+from perceptio.runs.resume import ResumeOptions, resume_run
 from perceptio.runs.screen import SilentScreen
-from perceptio.runs.train import TrainOptions, resume_run, train_run
+from perceptio.runs.train import train_run
+from perceptio.runs.workbench import TrainOptions
 from perceptio.training.checkpoint import read_newest_checkpoint, write_checkpoint
 from support.configs import tiny_config
 from support.pictures import make_picture_folder
@@ -44,7 +46,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 
 def refusal(kind: type[PerceptioError], run: Path) -> str:
     with pytest.raises(kind) as raised:
-        resume_run(run, OPTIONS, epochs=3.0)
+        resume_run(run, OPTIONS, resume=ResumeOptions(epochs=3.0))
     return str(raised.value)
 
 
@@ -61,9 +63,8 @@ def test_data_that_is_not_what_it_was(run: Path, trained: Path):
     more.write_bytes(more.read_bytes() + b"\0")
     try:
         assert refusal(UsageError, run) == (
-            f"the data in {trained / 'data'} is not what this run began with: 25 usable samples now. Put the files "
-            f"back, "
-            "or start a new run."
+            f"the data in {trained / 'data'} is not what this run began with: 1 new (disc/more.png). Put the files "
+            "back, start a new run, or go on with --accept-changes, which is not exact"
         )
     finally:
         more.unlink()
@@ -76,20 +77,19 @@ def test_best_weights_that_nobody_has(run: Path):
     (run / "model.safetensors").unlink()
     message = refusal(DataError, run)
     assert message == (
-        "the best weights, of step 9, are lost: neither model.safetensors nor its checkpoint holds them. Put "
-        "model.safetensors back, or start a new run."
+        "the best weights, of step 9, are lost: model.safetensors holds others, and no whole checkpoint of step 9 in "
+        f"{run / 'checkpoints'}: there is none. Steps there: 2, 1. Put model.safetensors back, or start a new run."
     )
 
 
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(run: Path):
     newest = max((run / "checkpoints").iterdir())
-    shutil.copytree(newest, newest.with_name("step-000000099"))
-    (newest.with_name("step-000000099") / "model.safetensors").write_bytes(b"x")
+    (newest / "model.safetensors").write_bytes(b"x")
     screen = Facts()
-    resume_run(run, OPTIONS, epochs=3.0, screen=screen)
+    resume_run(run, OPTIONS, screen=screen)
     (warning,) = [text for label, text in screen.told if label == "Warning"]
     assert re.fullmatch(
-        r"passed over a damaged checkpoint, step-000000099: model\.safetensors is damaged: 1 bytes, \d+ were written",
+        rf"passed over a damaged checkpoint, {newest.name}: model\.safetensors is damaged: 1 bytes, \d+ were written",
         warning,
     )
 
