@@ -35,12 +35,17 @@ class AbsentError(FileError):
     """A file is whole but does not hold what was looked for, such as a video without sound."""
 
 
+class HarmfulFileError(FileError):
+    """A file that kills, hangs or exhausts the process that reads it."""
+
+
 class MissingExtraError(PerceptioError, ImportError):
     """An optional dependency is not installed."""
 
     exit_code = 2
 
     def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra = what, extra
         super().__init__(f"{what} needs an optional part that is not installed: pip install 'perceptio[{extra}]'")
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from perceptio.json_values import finite
-from perceptio.training.job import EvaluationReport, Event, SaveFailure, TrainingWarning
+from perceptio.training.job import EvaluationReport, Event, SaveFailure, TrainingWarning, WorkerLoss
 
 PLAIN_SECONDS = 60.0
 
@@ -47,6 +47,13 @@ class ConsoleScreen:
             self.console.print(f"warning: no {report.what} at step {report.step}: {report.reason}", markup=False)
         elif isinstance(report, TrainingWarning):
             self.console.print(f"warning: {report.text}", markup=False)
+        elif isinstance(report, WorkerLoss):
+            blamed = "; ".join(f"{skipped.name}: {skipped.reason}" for skipped in report.quarantined)
+            self.console.print(
+                f"warning: the processes that read files were started again, since {report.reason}. "
+                f"{'Left out from here on: ' + blamed if blamed else 'No file is to blame'}",
+                markup=False,
+            )
         elif self.console.is_terminal:
             live, task = self._ensure_live("training", report.num_steps)
             epoch = report.step / report.steps_per_epoch

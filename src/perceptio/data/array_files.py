@@ -1,5 +1,6 @@
 """Reads plain arrays: .npy, and .npz with one array or one called "values", perhaps with the names of its axes."""
 
+import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +14,14 @@ from perceptio.data.image_sniffing import read_head
 from perceptio.data.items import File, open_file
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.names import printable
+from perceptio.data.point_rows import check_members
 from perceptio.errors import FileError
 
-MAX_ARRAY_BYTES = 2**30
-"""What one array may take in memory, as its header declares it."""
 MAX_ARRAY_AXES = 8
 _VALUES, _AXES = "values", "axes"
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _SHOWN = 80
+_MAX_HEADER_BYTES = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,19 @@ def read_array_header(file: File, limits: Limits) -> ArrayHeader:
     """Returns shape, dtype and axis names of the array in a file.
 
     Raises:
-        FileError: the file is no array, holds several, objects or complex numbers, or is larger than `MAX_ARRAY_BYTES`.
+        FileError: the file is no array, holds several, objects or complex numbers, or is larger than the limits allow.
         OSError: the disk or the network failed.
     """
-    check_file(file, None, limits)
+    size = check_file(file, None, limits)
     with _array_errors(), open_file(file) as stream:
         if read_head(file).startswith(_NPY):
-            return _checked(_npy_header(stream))
-        with zipfile.ZipFile(stream) as archive, archive.open(_member(archive)) as member:
-            return _checked(_npy_header(member), _axis_names(archive))
+            header = _checked(_npy_header(stream), limits)
+            _check_length(header, size - stream.tell())
+            return header
+        with zipfile.ZipFile(stream) as archive:
+            check_members(archive, limits)
+            with archive.open(_member(archive)) as member:
+                return _checked(_npy_header(member), limits, _axis_names(archive))
 
 
 def read_array(file: File, limits: Limits) -> np.ndarray:
@@ -83,6 +88,13 @@ def _array_errors() -> Iterator[None]:
 
 def _npy_header(file: Any) -> ArrayHeader:
     version = np.lib.format.read_magic(file)
+    # NumPy would read a header of any length before it looks how long it is.
+    field = file.read(2 if version == (1, 0) else 4)
+    if int.from_bytes(field, "little") > _MAX_HEADER_BYTES:
+        raise FileError(
+            f"declares a header of {int.from_bytes(field, 'little'):,} bytes; {_MAX_HEADER_BYTES:,} suffice"
+        )
+    file.seek(-len(field), 1)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     return ArrayHeader(tuple(shape), dtype)
@@ -109,7 +121,13 @@ def _axis_names(archive: zipfile.ZipFile) -> tuple[str, ...]:
         return tuple(str(name) for name in np.lib.format.read_array(member, allow_pickle=False))
 
 
-def _checked(header: ArrayHeader, axis_names: tuple[str, ...] = ()) -> ArrayHeader:
+def _check_length(header: ArrayHeader, num_bytes: int) -> None:
+    needed = math.prod(header.shape) * header.dtype.itemsize
+    if needed > num_bytes:
+        raise FileError(f"truncated NumPy file: it declares {needed:,} bytes and holds {num_bytes:,}")
+
+
+def _checked(header: ArrayHeader, limits: Limits, axis_names: tuple[str, ...] = ()) -> ArrayHeader:
     if header.dtype.hasobject:
         raise FileError("holds Python objects, which are not read for safety; store plain numbers")
     if header.dtype.kind == "c":
@@ -119,8 +137,11 @@ def _checked(header: ArrayHeader, axis_names: tuple[str, ...] = ()) -> ArrayHead
     if not 1 <= len(header.shape) <= MAX_ARRAY_AXES or 0 in header.shape:
         raise FileError(f"must have 1 to {MAX_ARRAY_AXES} axes of at least one value; its shape is {header.shape}")
     num_bytes = 4 * int(np.prod(header.shape, dtype=object))
-    if num_bytes > MAX_ARRAY_BYTES:
-        raise FileError(f"takes {num_bytes:,} bytes as float32; the limit is {MAX_ARRAY_BYTES:,} (MAX_ARRAY_BYTES)")
+    if num_bytes > limits.max_array_bytes:
+        raise FileError(
+            f"takes {num_bytes:,} bytes as float32; the limit is {limits.max_array_bytes:,} "
+            "(--source.limits.max-array-bytes)"
+        )
     if axis_names and len(axis_names) != len(header.shape):
         raise FileError(f'"axes" names {len(axis_names)} axes, but the array has {len(header.shape)}')
     return ArrayHeader(header.shape, header.dtype, axis_names)

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from perceptio.data.audio_samples import MAX_CHANNELS, as_float, mixed, window_at_rate
+from perceptio.data.audio_samples import as_float, mixed, window_at_rate
 from perceptio.data.audio_track import PADDING_SECONDS, Track
 from perceptio.data.items import File
 from perceptio.data.limits import Limits
@@ -80,6 +80,7 @@ class AudioFile:
 
     def __init__(self, file: File, num_channels: Literal[1, 2], limits: Limits) -> None:
         self._track = Track(file, limits)
+        self._limits = limits
         self._channels = num_channels
         self._whole: np.ndarray | None = None
         try:
@@ -109,7 +110,9 @@ class AudioFile:
             OSError: the disk or the network failed.
         """
         with media_errors(self._track.file):
-            return window_at_rate(self._window, self.sample_rate_hz, start_seconds, num_samples, sample_rate_hz)
+            return window_at_rate(
+                self._window, self.sample_rate_hz, start_seconds, num_samples, sample_rate_hz, self._limits
+            )
 
     def scan(self) -> None:
         """Decodes everything, piece by piece, and keeps nothing.
@@ -196,15 +199,17 @@ class SoundArray:
         FileError: the array is empty, has another shape, or holds something else than sound.
     """
 
-    def __init__(self, samples: np.ndarray, sample_rate_hz: int, num_channels: Literal[1, 2]) -> None:
-        if samples.ndim not in (1, 2) or samples.size == 0 or (samples.ndim == 2 and samples.shape[1] > MAX_CHANNELS):
+    def __init__(self, samples: np.ndarray, sample_rate_hz: int, num_channels: Literal[1, 2], limits: Limits) -> None:
+        most = limits.max_sound_channels
+        if samples.ndim not in (1, 2) or samples.size == 0 or (samples.ndim == 2 and samples.shape[1] > most):
             raise FileError(
-                f"a sound array must be (samples,) or (samples, channels) with at most {MAX_CHANNELS} channels, not "
+                f"a sound array must be (samples,) or (samples, channels) with at most {most} channels, not "
                 f"{samples.shape}; channels come last"
             )
         columns = samples.reshape(len(samples), -1)
         self._samples = mixed(as_float(columns), ["NONE"] * columns.shape[1], num_channels)
         self._rate = sample_rate_hz
+        self._limits = limits
 
     @property
     def seconds(self) -> float:
@@ -217,7 +222,7 @@ class SoundArray:
         Raises:
             FileError: the window would be too large.
         """
-        return window_at_rate(self._window, self._rate, start_seconds, num_samples, sample_rate_hz)
+        return window_at_rate(self._window, self._rate, start_seconds, num_samples, sample_rate_hz, self._limits)
 
     def close(self) -> None:
         """Does nothing: there is no file."""

@@ -6,15 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from perceptio.data.limits import Limits
 from perceptio.data.media import load_av
 from perceptio.errors import FileError
-
-MAX_SAMPLE_RATE_HZ = 1_000_000
-"""Bat detectors record at 500 kHz; a header that declares more than this is broken or hostile."""
-MAX_CHANNELS = 64
-"""Ambisonics of the seventh order."""
-MAX_WINDOW_VALUES = 2**27
-"""Samples times channels that one window may take at the file's own rate: 512 MiB of float32."""
 
 # Floating-point files may go a little past full scale; a thousand times as loud are whole numbers in disguise.
 _MAX_PEAK = 100.0
@@ -89,7 +83,12 @@ def mixed(samples: np.ndarray, names: Sequence[str], num_channels: Literal[1, 2]
 
 
 def window_at_rate(
-    window: Callable[[int, int], np.ndarray], source_hz: int, start_seconds: float, num_samples: int, target_hz: int
+    window: Callable[[int, int], np.ndarray],
+    source_hz: int,
+    start_seconds: float,
+    num_samples: int,
+    target_hz: int,
+    limits: Limits,
 ) -> np.ndarray:
     """Returns a window of a sound at another rate, within [-1, 1]: the same samples as if all of it were resampled.
 
@@ -105,7 +104,7 @@ def window_at_rate(
     """
     first = round(start_seconds * target_hz)
     if source_hz == target_hz:
-        return _bounded(window(first, _checked(num_samples, source_hz)))
+        return _bounded(window(first, _checked(num_samples, source_hz, limits)))
     shared = math.gcd(source_hz, target_hz)
     source_step, target_step = source_hz // shared, target_hz // shared
     reach = math.ceil(_FILTER_REACH * max(1.0, source_hz / target_hz))
@@ -113,15 +112,15 @@ def window_at_rate(
     block = (first - lead) // target_step
     skipped = first - block * target_step
     count = math.ceil((skipped + num_samples) * source_hz / target_hz) + reach
-    source = window(block * source_step, _checked(count, source_hz))
+    source = window(block * source_step, _checked(count, source_hz, limits))
     return _bounded(_resampled(source, source_hz, target_hz)[skipped : skipped + num_samples])
 
 
-def _checked(count: int, source_hz: int) -> int:
-    if count * 2 > MAX_WINDOW_VALUES:
+def _checked(count: int, source_hz: int, limits: Limits) -> int:
+    if count * 2 > limits.max_window_values:
         raise FileError(
             f"a window of {count / source_hz:,.1f} s has {count:,} samples at its {source_hz:,} Hz; the limit is "
-            f"{MAX_WINDOW_VALUES // 2:,} (MAX_WINDOW_VALUES)"
+            f"{limits.max_window_values // 2:,} (--source.limits.max-window-values)"
         )
     return count
 

@@ -6,14 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from perceptio.data.audio_samples import MAX_CHANNELS, MAX_SAMPLE_RATE_HZ, as_float, mixed
+from perceptio.data.audio_samples import as_float, mixed
 from perceptio.data.items import File
 from perceptio.data.limits import Limits
 from perceptio.data.media import Media, load_av, media_errors, open_media
 from perceptio.errors import AbsentError, FileError
 
-MAX_SECONDS = 31 * 24 * 3600
-"""A month: a header that declares more is broken or hostile."""
 PADDING_SECONDS = Fraction(1, 10)
 """How far the header and the last packet may disagree: encoders fill up the last packet."""
 
@@ -76,14 +74,15 @@ class Track:
         self._stray_seconds = _VORBIS_STRAY_SECONDS if decoder.name == "vorbis" else _STRAY_SECONDS
         self.sample_rate_hz = int(decoder.sample_rate or 0)
         self.num_channels = int(decoder.layout.nb_channels)
-        if not 1 <= self.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
+        if not 1 <= self.sample_rate_hz <= self._limits.max_sample_rate_hz:
             raise FileError(
-                f"declares {self.sample_rate_hz:,} samples a second; it must be 1 to {MAX_SAMPLE_RATE_HZ:,} "
-                "(MAX_SAMPLE_RATE_HZ)"
+                f"declares {self.sample_rate_hz:,} samples a second; it must be 1 to "
+                f"{self._limits.max_sample_rate_hz:,} (--source.limits.max-sample-rate-hz)"
             )
-        if not 1 <= self.num_channels <= MAX_CHANNELS:
+        if not 1 <= self.num_channels <= self._limits.max_sound_channels:
             raise FileError(
-                f"declares {self.num_channels} channels of sound; it must be 1 to {MAX_CHANNELS} (MAX_CHANNELS)"
+                f"declares {self.num_channels} channels of sound; it must be 1 to {self._limits.max_sound_channels} "
+                "(--source.limits.max-sound-channels)"
             )
         moving = [video for video in streams.video if not int(video.disposition) & _ATTACHED_PICTURE]
         leading = next((video for video in moving if video.start_time is not None), stream)
@@ -105,8 +104,11 @@ class Track:
             end = Fraction((container.start_time or 0) + container.duration, 1_000_000) - self._origin
         else:
             return None
-        if end > MAX_SECONDS:
-            raise FileError(f"declares {float(end):,.0f} s of sound; the limit is {MAX_SECONDS:,} s (MAX_SECONDS)")
+        if end > self._limits.max_sound_seconds:
+            raise FileError(
+                f"declares {float(end):,.0f} s of sound; the limit is {self._limits.max_sound_seconds:,} s "
+                "(--source.limits.max-sound-seconds)"
+            )
         return end
 
     def find_end(self) -> Fraction:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from perceptio.data.children import limit_memory
 from perceptio.data.dataset import Sample
 from perceptio.data.records import Skipped
 
@@ -131,12 +133,23 @@ def _stack(arrays: Sequence[np.ndarray | None]) -> Stream:
 
 
 def make_loader(
-    dataset: Dataset[Sample], batches: Iterable[list[Any]], *, num_workers: int, pin_memory: bool = False
+    dataset: Dataset[Sample],
+    batches: Iterable[list[Any]],
+    *,
+    num_workers: int,
+    pin_memory: bool = False,
+    worker_bytes: int | None = None,
 ) -> DataLoader[Sample]:
     """Returns a loader of `Batch` over the given batches of sample keys, in their order for any number of workers.
 
     Workers start by forkserver: a fork of a process whose threads ran a kernel may hang or die.
+
+    Args:
+        worker_bytes: address space that a worker may take on top of what it starts with; None: any.
     """
+    if num_workers:
+        # The server imports torch once and not each worker, which takes them seconds. Without effect once it runs.
+        multiprocessing.set_forkserver_preload([__name__])
     return DataLoader(
         dataset,
         batch_sampler=batches,
@@ -144,13 +157,13 @@ def make_loader(
         num_workers=num_workers,
         multiprocessing_context="forkserver" if num_workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=_begin_worker,
+        worker_init_fn=partial(_begin_worker, worker_bytes),
         # Its own generator: otherwise the loader draws from torch's global one and moves every later dropout mask.
         generator=torch.Generator().manual_seed(0),
     )
 
 
-def _begin_worker(number: int) -> None:
+def _begin_worker(worker_bytes: int | None, number: int) -> None:
     """Lets a worker outlive Ctrl-C, which a terminal sends to all processes, and never the main process.
 
     Ctrl-C asks the main process to finish its step, for which it may still need batches. And after a kill -9 torch's
@@ -158,6 +171,8 @@ def _begin_worker(number: int) -> None:
     as its workers do.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if worker_bytes is not None:
+        limit_memory(worker_bytes)
     threading.Thread(target=_end_with_main_process, daemon=True).start()
 
 

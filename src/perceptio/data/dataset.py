@@ -1,12 +1,14 @@
 """Samples by key, for a map-style loader: what a sample looks like depends on its key alone."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from torch.utils.data import Dataset
 
+from perceptio.data.failures import ran_out_of_memory
 from perceptio.data.items import Item
 from perceptio.data.order import SampleKey
 from perceptio.data.records import Record, Skipped, Source
@@ -14,6 +16,8 @@ from perceptio.errors import FileError
 from perceptio.randomness import generator
 
 MAX_STAND_INS = 20
+
+Key = TypeVar("Key")
 
 View: TypeAlias = Mapping[str, np.ndarray]
 """What the model sees of a sample: an array with channels last for each stream that the sample has."""
@@ -46,60 +50,81 @@ class Sample:
     failures: tuple[Skipped, ...] = ()
 
 
-class TrainingSamples(Dataset[Sample]):
+class Samples(Dataset[Sample], Generic[Key]):
+    """Samples by key. Each is made of one record, or of the first of several candidates that can be read.
+
+    Attributes:
+        quarantine: reason by name of the records that are not to be read again, since they harmed who read them. They
+            count as files that cannot be read.
+    """
+
+    def __init__(self, source: Source, records: Sequence[Record], reader: Reader) -> None:
+        self.source = source
+        self.records = tuple(records)
+        self.reader = reader
+        self.quarantine: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: Key) -> Sample:
+        failures: list[Skipped] = []
+        index = 0
+        for index in self.candidates(key):
+            record = self.records[index]
+            try:
+                if record.name in self.quarantine:
+                    raise FileError(self.quarantine[record.name])
+                return Sample(index, self.views(key, index), tuple(failures))
+            except (FileError, MemoryError) as error:
+                if ran_out_of_memory(error):
+                    # Whether it is the file's fault is found out elsewhere, with a limit that is the same every time.
+                    raise MemoryError(record.name) from None
+                failures.append(Skipped(name=record.name, reason=str(error)))
+        # Not raised here: an error from a worker process would reach the user wrapped in a traceback.
+        return Sample(index, (), tuple(failures))
+
+    @abstractmethod
+    def candidates(self, key: Key) -> Iterator[int]:
+        """Yields the records that may become the sample of a key, in the order in which they are tried."""
+
+    @abstractmethod
+    def views(self, key: Key, index: int) -> tuple[View, ...]:
+        """Returns the views that a record gives under a key; raises FileError."""
+
+
+class TrainingSamples(Samples[SampleKey]):
     """Augmented samples; a file that cannot be read is replaced by one drawn from the others.
 
     Everything random about a sample comes from (seed, epoch, index): workers and restarts change nothing.
     """
 
     def __init__(self, source: Source, records: Sequence[Record], reader: Reader, seed: int) -> None:
-        self.source = source
-        self.records = tuple(records)
-        self.reader = reader
+        super().__init__(source, records, reader)
         self.seed = seed
 
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, key: SampleKey) -> Sample:
+    def candidates(self, key: SampleKey) -> Iterator[int]:
+        """Yields the record of the key and then stand-ins, which are drawn from all records."""
         epoch, index = key
-        failures: list[Skipped] = []
-        stand_ins: Iterator[int] | None = None
-        while len(failures) < MAX_STAND_INS:
-            record = self.records[index]
-            try:
-                random = generator(self.seed, "sample", epoch, index)
-                view = self.reader.training_view(self.source.load(record), random)
-            except FileError as error:
-                failures.append(Skipped(name=record.name, reason=str(error)))
-                # Not drawn before it is needed: making a generator takes a tenth of the time of a small picture.
-                stand_ins = stand_ins or self._stand_ins(epoch, index)
-                index = next(stand_ins)
-                continue
-            return Sample(index, (view,), tuple(failures))
-        # Not raised here: an error from a worker process would reach the user wrapped in a traceback.
-        return Sample(index, (), tuple(failures))
-
-    def _stand_ins(self, epoch: int, index: int) -> Iterator[int]:
+        yield index
+        # Not made before it is needed: that takes a tenth of the time of a small picture.
         random = generator(self.seed, "stand-in", epoch, index)
-        while True:
+        for _ in range(MAX_STAND_INS - 1):
             yield int(random.integers(len(self.records)))
 
+    def views(self, key: SampleKey, index: int) -> tuple[View, ...]:
+        """Returns one augmented view."""
+        random = generator(self.seed, "sample", key[0], index)
+        return (self.reader.training_view(self.source.load(self.records[index]), random),)
 
-class EvaluationSamples(Dataset[Sample]):
+
+class EvaluationSamples(Samples[int]):
     """Samples without augmentation; a file that cannot be read has no views and says why."""
 
-    def __init__(self, source: Source, records: Sequence[Record], reader: Reader) -> None:
-        self.source = source
-        self.records = tuple(records)
-        self.reader = reader
+    def candidates(self, key: int) -> Iterator[int]:
+        """Yields the record of the key: evaluation has no stand-ins."""
+        yield key
 
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, index: int) -> Sample:
-        record = self.records[index]
-        try:
-            return Sample(index, tuple(self.reader.evaluation_views(self.source.load(record))))
-        except FileError as error:
-            return Sample(index, (), (Skipped(name=record.name, reason=str(error)),))
+    def views(self, key: int, index: int) -> tuple[View, ...]:
+        """Returns all views of the record."""
+        return tuple(self.reader.evaluation_views(self.source.load(self.records[index])))

@@ -60,6 +60,17 @@ def as_file_error(error: OSError) -> FileError:
     return FileError(_REASONS.get(number, f"cannot be read ({error.strerror or type(error).__name__})"))
 
 
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Tells whether an error is, or was made of, one that says that no more memory is to be had."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error may be its own cause
+        if isinstance(error, MemoryError):
+            return True
+        seen.add(id(error))
+        error = error.__cause__
+    return False
+
+
 def patiently(work: Callable[[], _T], name: str, *, tries: int = 3, wait_seconds: float = 0.2) -> _T:
     """Does some work on one file and tries again when the disk or the network fails.
 

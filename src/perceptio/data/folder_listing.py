@@ -55,7 +55,7 @@ def list_folder(root: Path, limits: Limits) -> Listing:
             raise DataError(f"{printable(folder or str(root))}/ {reason}") from error
         if len(listing.files) > limits.max_manifest_rows:
             raise DataError(
-                f"{root.name}/ holds more than {limits.max_manifest_rows:,} files (limit max_manifest_rows)"
+                f"{root.name}/ holds more than {limits.max_manifest_rows:,} files (--source.limits.max-manifest-rows)"
             )
     return listing
 

@@ -66,7 +66,7 @@ def _opened(file: File, limits: Limits) -> Iterator["PIL.Image.Image"]:
     if num_bytes > limits.max_image_file_bytes:
         raise FileError(
             f"image file of {num_bytes:,} bytes; the limit is {limits.max_image_file_bytes:,} "
-            "(limit max_image_file_bytes)"
+            "(--source.limits.max-image-file-bytes)"
         )
     with quiet_pillow():
         try:
@@ -90,12 +90,12 @@ def _check_size(image: "PIL.Image.Image", limits: Limits) -> None:
     if max(width, height) > limits.max_image_side:
         raise FileError(
             f"declares {width:,} x {height:,} pixels; the limit is {limits.max_image_side:,} a side "
-            "(limit max_image_side)"
+            "(--source.limits.max-image-side)"
         )
     if width * height > limits.max_image_pixels:
         raise FileError(
             f"declares {width:,} x {height:,} = {width * height:,} pixels; the limit is {limits.max_image_pixels:,} "
-            "(limit max_image_pixels)"
+            "(--source.limits.max-image-pixels)"
         )
 
 

@@ -76,7 +76,9 @@ def read_manifest(path: Path, limits: Limits, part_columns: Sequence[str] = ()) 
         lines[record.name] = number
         records.append(record)
         if len(records) > limits.max_manifest_rows:
-            raise DataError(f"{path.name} has more than {limits.max_manifest_rows:,} rows (limit max_manifest_rows)")
+            raise DataError(
+                f"{path.name} has more than {limits.max_manifest_rows:,} rows (--source.limits.max-manifest-rows)"
+            )
     if columns is None:
         raise DataError(f"{path.name} lists no files; it needs a row for each, with columns file and label")
     classes = check_classes((label for record in records for label in record.labels), limits, where=path.name)
@@ -159,7 +161,7 @@ def _record(row: Row, columns: _Columns, where: str, limits: Limits) -> Record:
         if len(text) > limits.max_name_characters:
             raise DataError(
                 f"{where}: a name of {len(text):,} characters; the limit is {limits.max_name_characters} "
-                "(limit max_name_characters)"
+                "(--source.limits.max-name-characters)"
             )
     cells = {column: cell_text(row.get(column)) for column in columns.files}
     parts = tuple((column, relative_name(cell, where, limits)) for column, cell in cells.items() if cell)

@@ -1,6 +1,5 @@
 """The cells of a manifest: text, lists of labels, paths."""
 
-import json
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from perceptio.data.limits import Limits
 from perceptio.data.names import printable
 from perceptio.errors import DataError
+from perceptio.json_values import parse_json
 
 
 def cell_text(value: Any) -> str:
@@ -36,8 +36,8 @@ def split_labels(text: str, *, where: str) -> tuple[str, ...]:
         return ()
     if text.startswith("["):
         try:
-            items = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            items = parse_json(text)
+        except ValueError as error:
             raise DataError(f"{where}: labels begin with '[' but are no JSON list: {printable(text[:60])}") from error
         if not all(isinstance(item, str | int) for item in items):
             raise DataError(f"{where}: labels must be a JSON list of names: {printable(text[:60])}")
@@ -54,7 +54,7 @@ def relative_name(text: str, where: str, limits: Limits) -> str:
     if len(text) > limits.max_manifest_field_bytes:
         raise DataError(
             f"{where}: a path of {len(text):,} characters; the limit is {limits.max_manifest_field_bytes:,} "
-            "(limit max_manifest_field_bytes)"
+            "(--source.limits.max-manifest-field-bytes)"
         )
     path = PurePosixPath(text.replace("\\", "/"))
     if path.is_absolute() or (len(text) > 1 and text[1] == ":"):

@@ -1,13 +1,13 @@
 """Streams the rows of a CSV, JSONL or Parquet file, within the limits and without ever holding the whole file."""
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from perceptio.data.limits import Limits
 from perceptio.errors import DataError, MissingExtraError
+from perceptio.json_values import parse_json
 
 Row: TypeAlias = Mapping[str, Any]
 Rows: TypeAlias = Iterator[tuple[int, Row]]
@@ -23,7 +23,7 @@ def _lines(file: IO[bytes], name: str, limits: Limits) -> Iterator[str]:
         if len(line) > limits.max_manifest_line_bytes:
             raise DataError(
                 f"{name}, line {number:,}: longer than {limits.max_manifest_line_bytes:,} bytes "
-                "(limit max_manifest_line_bytes)"
+                "(--source.limits.max-manifest-line-bytes)"
             )
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -38,7 +38,7 @@ def _check_columns(columns: list[str], name: str, limits: Limits) -> list[str]:
     if len(columns) > limits.max_manifest_columns:
         raise DataError(
             f"{name} has {len(columns):,} columns; the limit is {limits.max_manifest_columns} "
-            "(limit max_manifest_columns)"
+            "(--source.limits.max-manifest-columns)"
         )
     repeated = sorted({column for column in columns if columns.count(column) > 1})
     if repeated:
@@ -75,17 +75,6 @@ def read_csv_rows(path: Path, limits: Limits) -> Rows:
             raise DataError(f"{path.name}, line {reader.line_num + 1:,}: not valid CSV ({error})") from error
 
 
-def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        raise ValueError("a key stands twice")
-    return row
-
-
-def _refuse_constant(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON value")
-
-
 def read_jsonl_rows(path: Path, limits: Limits) -> Rows:
     """Yields (line number, row) of a file with one JSON object a line.
 
@@ -97,10 +86,9 @@ def read_jsonl_rows(path: Path, limits: Limits) -> Rows:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line, object_pairs_hook=_refuse_repeated, parse_constant=_refuse_constant)
-            except (ValueError, RecursionError) as error:
-                reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-                raise DataError(f"{path.name}, line {number:,}: not valid JSON ({reason})") from error
+                row = parse_json(line)
+            except ValueError as error:
+                raise DataError(f"{path.name}, line {number:,}: not valid JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(f'{path.name}, line {number:,}: must be an object such as {{"file": .., "label": ..}}')
             _check_columns(list(row), f"{path.name}, line {number:,}", limits)

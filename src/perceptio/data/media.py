@@ -105,7 +105,7 @@ def open_media(file: File, limits: Limits) -> Media:
         if isinstance(file, Path):
             # As a URL of the protocol "file": a name such as "concat:a|b" is then only a name.
             place, options["protocol_whitelist"] = f"file:{file.absolute()}", "file"
-            return Media(module.open(place, options=options, metadata_errors="replace"), None)
+            return _bounded(Media(module.open(place, options=options, metadata_errors="replace"), None), limits)
         stream = open_file(file)
         try:
             options["protocol_whitelist"] = "none"
@@ -118,7 +118,18 @@ def open_media(file: File, limits: Limits) -> Media:
         except BaseException:
             stream.close()
             raise
-        return Media(opened, stream)
+        return _bounded(Media(opened, stream), limits)
+
+
+def _bounded(media: Media, limits: Limits) -> Media:
+    """Returns an opened file, or closes it and refuses it if it holds too many streams."""
+    number = len(media.container.streams)
+    if number > limits.max_media_streams:
+        media.close()
+        raise FileError(
+            f"holds {number:,} streams; the limit is {limits.max_media_streams} (--source.limits.max-media-streams)"
+        )
+    return media
 
 
 class _Named:

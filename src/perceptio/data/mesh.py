@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perceptio.data.limits import Limits
 from perceptio.data.names import printable
 from perceptio.errors import FileError
 
-# A gigabyte of vertices at most: a scan of a room has a few million.
-MAX_VERTICES = 20_000_000
-MAX_FACES = 40_000_000
 # Far beyond this, the square of a triangle's area leaves the range of float64.
 _MAX_COORDINATE = 1e60
 _BLOCK_CHARACTERS = 2**20
@@ -31,14 +29,14 @@ class Mesh:
     """float64 (n, 3): red, green, blue of each vertex, 0 to 1."""
 
 
-def check_counts(num_vertices: int, num_faces: int) -> None:
+def check_counts(num_vertices: int, num_faces: int, limits: Limits) -> None:
     """Raises FileError for more vertices or faces than memory is given for; call it before they are allocated."""
     for number, limit, what, name in (
-        (num_vertices, MAX_VERTICES, "vertices", "MAX_VERTICES"),
-        (num_faces, MAX_FACES, "faces", "MAX_FACES"),
+        (num_vertices, limits.max_vertices, "vertices", "max-vertices"),
+        (num_faces, limits.max_faces, "faces", "max-faces"),
     ):
         if number > limit:
-            raise FileError(f"has {number:,} {what}; the limit is {limit:,} (limit {name})")
+            raise FileError(f"has {number:,} {what}; the limit is {limit:,} (--source.limits.{name})")
 
 
 def checked_mesh(
@@ -59,7 +57,6 @@ def checked_mesh(
     Raises:
         FileError: no vertex, a coordinate that is no finite number, a face that names no vertex, or no face with area.
     """
-    check_counts(len(vertices), 0 if faces is None else len(faces))
     vertices = np.ascontiguousarray(vertices, dtype=np.float64)
     if len(vertices) == 0:
         raise FileError("holds no vertices")
@@ -90,7 +87,7 @@ def face_vectors(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
-def fan_triangles(corners: np.ndarray) -> np.ndarray:
+def fan_triangles(corners: np.ndarray, limits: Limits) -> np.ndarray:
     """Cuts polygons into triangles that share the polygon's first corner; right for convex ones.
 
     Args:
@@ -98,6 +95,9 @@ def fan_triangles(corners: np.ndarray) -> np.ndarray:
 
     Returns:
         int (m, 3). Polygons of less than three corners give none.
+
+    Raises:
+        FileError: more triangles than the limits allow.
     """
     kept = corners >= 0
     polygon = np.cumsum(~kept)[kept]
@@ -105,6 +105,7 @@ def fan_triangles(corners: np.ndarray) -> np.ndarray:
     starts = np.flatnonzero(np.diff(polygon, prepend=-1))
     first = np.repeat(starts, np.diff(starts, append=len(corners)))
     third = np.flatnonzero(np.arange(len(corners)) - first >= 2)
+    check_counts(0, len(third), limits)
     return np.stack([corners[first[third]], corners[third - 1], corners[third]], axis=1)
 
 

@@ -24,8 +24,6 @@ from perceptio.data.point_rows import mesh_of_rows, read_npy, read_npy_header, r
 from perceptio.data.vrml import read_vrml
 from perceptio.errors import FileError, MissingExtraError, nearest
 
-# Text takes up to ten times its size while it is read.
-MAX_FILE_BYTES = 512 * 2**20
 _HEADER_BYTES = 2**20
 _SHOWN = 120
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -44,11 +42,11 @@ def read_mesh(item: Item, limits: Limits) -> Mesh:
         OSError: the disk or the network failed, which says nothing about the file.
     """
     if isinstance(item, np.ndarray):
-        return mesh_of_rows(item)
+        return mesh_of_rows(item, limits)
     read = _READERS[_suffix(item)]
     content = _content(item, limits)
     with np.errstate(all="ignore"):  # what overflows is found by `checked_mesh`
-        return read(content)
+        return read(content, limits)
 
 
 def probe_mesh(file: File, limits: Limits) -> Counts:
@@ -61,7 +59,7 @@ def probe_mesh(file: File, limits: Limits) -> Counts:
     counts = _COUNTERS.get(suffix)
     if counts is not None:
         content = _content(file, limits, _HEADER_BYTES if suffix in _HEADED else None)
-        return counts(content)
+        return counts(content, limits)
     mesh = read_mesh(file, limits)
     return len(mesh.vertices), 0 if mesh.faces is None else len(mesh.faces)
 
@@ -94,11 +92,14 @@ def _suffix(file: File) -> str:
 
 def _content(file: File, limits: Limits, num_bytes: int | None = None) -> bytes:
     size = check_file(file, None, limits)
-    if size > MAX_FILE_BYTES:
-        raise FileError(f"has {size:,} bytes; the limit of meshes is {MAX_FILE_BYTES:,} (limit MAX_FILE_BYTES)")
+    if size > limits.max_mesh_file_bytes:
+        raise FileError(
+            f"has {size:,} bytes; the limit of meshes is {limits.max_mesh_file_bytes:,} "
+            "(--source.limits.max-mesh-file-bytes)"
+        )
     try:
         with open_file(file) as stream:
-            content = stream.read(MAX_FILE_BYTES if num_bytes is None else num_bytes)
+            content = stream.read(limits.max_mesh_file_bytes if num_bytes is None else num_bytes)
     except OSError as error:
         raise as_file_error(error) from error
     return content.removeprefix(_BYTE_ORDER_MARK)
@@ -117,20 +118,20 @@ def _trimesh_errors() -> Iterator[None]:
         raise FileError(f"damaged mesh file: {message or type(error).__name__}") from error
 
 
-def _read_with_trimesh(file_type: str, check: Callable[[bytes], Counts]) -> "_Reader":
-    def read(content: bytes) -> Mesh:
-        check(content)
+def _read_with_trimesh(file_type: str, check: Callable[[bytes, Limits], Counts]) -> "_Reader":
+    def read(content: bytes, limits: Limits) -> Mesh:
+        check(content, limits)
         load, options = load_trimesh().load_scene, _OPTIONS.get(file_type, {})
         with _trimesh_errors():
             # A stream without a name, and no resolver: trimesh then has no way to open other files.
             scene = load(io.BytesIO(content), file_type=file_type, process=False, skip_materials=True, **options)
-            parts = _scene_parts(scene)
+            parts = _scene_parts(scene, limits)
         return _joined(parts)
 
     return read
 
 
-def _scene_parts(scene: Any) -> "list[_Part]":
+def _scene_parts(scene: Any, limits: Limits) -> "list[_Part]":
     """Returns the meshes of a scene, each where its nodes place it; if there are none, the point clouds."""
     placed = [scene.graph.get(node) for node in scene.graph.nodes_geometry]
     placed = placed or [(np.eye(4), name) for name in scene.geometry]
@@ -140,9 +141,9 @@ def _scene_parts(scene: Any) -> "list[_Part]":
         (matrix, shape) for matrix, shape in placed if hasattr(shape, "vertices") and not hasattr(shape, "entities")
     ]
     check_counts(
-        sum(len(shape.vertices) for _, shape in meshes or clouds), sum(len(shape.faces) for _, shape in meshes)
+        sum(len(shape.vertices) for _, shape in meshes or clouds), sum(len(shape.faces) for _, shape in meshes), limits
     )
-    return [_part(shape, matrix) for matrix, shape in meshes or clouds]
+    return [_part(shape, matrix, limits) for matrix, shape in meshes or clouds]
 
 
 def _joined(parts: "list[_Part]") -> Mesh:
@@ -160,12 +161,12 @@ def _joined(parts: "list[_Part]") -> Mesh:
     )
 
 
-def _part(shape: Any, matrix: np.ndarray) -> "_Part":
+def _part(shape: Any, matrix: np.ndarray, limits: Limits) -> "_Part":
     """Returns vertices in the scene, faces and vertex colours of one shape."""
     vertices = np.asarray(shape.vertices, dtype=np.float64)
     if vertices.ndim != 2 or vertices.shape[1] != 3:
         raise FileError("holds a shape that does not have three dimensions")
-    faces = _triangles(getattr(shape, "faces", None))
+    faces = _triangles(getattr(shape, "faces", None), limits)
     if len(faces) and faces.max() >= len(vertices):
         raise FileError(f"has a face that names vertex {faces.max():,} of {len(vertices):,}")
     kind = getattr(shape.visual, "kind", None)
@@ -174,11 +175,13 @@ def _part(shape: Any, matrix: np.ndarray) -> "_Part":
         colours = _colour_shares(shape.visual.vertex_colors)
     vertices = vertices @ matrix[:3, :3].T + matrix[:3, 3]
     if kind == "face":
-        vertices, faces, colours = _per_corner(vertices, faces, np.asarray(shape.visual.face_colors)[:, :3] / 255.0)
+        vertices, faces, colours = _per_corner(
+            vertices, faces, np.asarray(shape.visual.face_colors)[:, :3] / 255.0, limits
+        )
     return vertices, faces, colours
 
 
-def _triangles(faces: Any) -> np.ndarray:
+def _triangles(faces: Any, limits: Limits) -> np.ndarray:
     if faces is None or len(faces) == 0:
         return np.zeros((0, 3), dtype=np.int64)
     # trimesh has made triangles of whatever faces there were.
@@ -189,10 +192,10 @@ def _triangles(faces: Any) -> np.ndarray:
 
 
 def _per_corner(
-    vertices: np.ndarray, faces: np.ndarray, face_colours: np.ndarray
+    vertices: np.ndarray, faces: np.ndarray, face_colours: np.ndarray, limits: Limits
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gives each corner of each face a vertex of its own, with the colour of the face."""
-    check_counts(faces.size, len(faces))
+    check_counts(faces.size, len(faces), limits)
     own = np.arange(faces.size, dtype=np.int64).reshape(faces.shape)
     return vertices[faces.ravel()], own, np.repeat(face_colours, 3, axis=0)
 
@@ -209,29 +212,33 @@ def _text(content: bytes) -> str:
     return content.decode("latin-1")
 
 
-def _npy_counts(content: bytes) -> Counts:
+def _read_text_cloud(content: bytes, limits: Limits) -> Mesh:
+    return mesh_of_rows(read_text_rows(_text(content), limits), limits)
+
+
+def _npy_counts(content: bytes, limits: Limits) -> Counts:
     shape, _, _ = read_npy_header(io.BytesIO(content))
     return (shape[0] if shape else 0), 0
 
 
-_Reader: TypeAlias = Callable[[bytes], Mesh]
+_Reader: TypeAlias = Callable[[bytes, Limits], Mesh]
 _Part: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 _OPTIONS: Mapping[str, Mapping[str, bool]] = {"obj": {"maintain_order": True}}
 _READERS: Mapping[str, _Reader] = {
-    ".off": lambda content: read_off(_text(content)),
+    ".off": lambda content, limits: read_off(_text(content), limits),
     ".ply": read_ply,
     ".obj": _read_with_trimesh("obj", obj_counts),
     ".stl": _read_with_trimesh("stl", stl_counts),
     ".gltf": _read_with_trimesh("gltf", gltf_counts),
     ".glb": _read_with_trimesh("glb", gltf_counts),
-    ".wrl": lambda content: read_vrml(content, MAX_FILE_BYTES),
-    ".xyz": lambda content: mesh_of_rows(read_text_rows(_text(content))),
-    ".txt": lambda content: mesh_of_rows(read_text_rows(_text(content))),
-    ".npy": lambda content: mesh_of_rows(read_npy(content)),
-    ".npz": lambda content: read_npz(content, MAX_FILE_BYTES),
+    ".wrl": read_vrml,
+    ".xyz": _read_text_cloud,
+    ".txt": _read_text_cloud,
+    ".npy": lambda content, limits: mesh_of_rows(read_npy(content), limits),
+    ".npz": read_npz,
 }
-_COUNTERS: Mapping[str, Callable[[bytes], Counts]] = {
-    ".off": lambda content: read_off_header(_text(content)),
+_COUNTERS: Mapping[str, Callable[[bytes, Limits], Counts]] = {
+    ".off": lambda content, limits: read_off_header(_text(content)),
     ".ply": ply_counts,
     ".obj": obj_counts,
     ".stl": stl_counts,

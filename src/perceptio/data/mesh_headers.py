@@ -4,20 +4,19 @@ trimesh allocates what the header of a glTF file declares and shows a mesh as of
 here first.
 """
 
-import json
 import re
 import struct
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from perceptio.data.mesh import MAX_VERTICES, check_counts
+from perceptio.data.limits import Limits
+from perceptio.data.mesh import check_counts
 from perceptio.data.names import printable
 from perceptio.errors import FileError
+from perceptio.json_values import parse_json
 
 Counts: TypeAlias = tuple[int, int]
 """Vertices and faces."""
-
-MAX_SCENE_NODES = 100_000
 
 _OBJ_VERTEX = re.compile(rb"^[ \t]*v[ \t]", re.MULTILINE)
 _OBJ_FACE = re.compile(rb"^[ \t]*f[ \t]", re.MULTILINE)
@@ -30,7 +29,7 @@ _TRIANGLES = 4
 _PACKED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
 
 
-def stl_counts(content: bytes) -> Counts:
+def stl_counts(content: bytes, limits: Limits) -> Counts:
     """Returns the faces of an STL file, binary or text, each with three vertices of its own.
 
     Raises:
@@ -47,11 +46,11 @@ def stl_counts(content: bytes) -> Counts:
                 raise FileError(f"truncated or no STL file: it declares {num_faces:,} faces in {len(content):,} bytes")
             raise FileError(f"no STL file: it begins with {printable(head.decode('latin-1'))!r}")
         num_faces = len(re.findall(rb"\bendfacet\b", content, re.IGNORECASE))
-    check_counts(3 * num_faces, num_faces)
+    check_counts(3 * num_faces, num_faces, limits)
     return 3 * num_faces, num_faces
 
 
-def obj_counts(content: bytes) -> Counts:
+def obj_counts(content: bytes, limits: Limits) -> Counts:
     """Returns the numbers of vertex and of face lines of an OBJ file.
 
     Raises:
@@ -60,11 +59,11 @@ def obj_counts(content: bytes) -> Counts:
     num_vertices, num_faces = (sum(1 for _ in line.finditer(content)) for line in (_OBJ_VERTEX, _OBJ_FACE))
     if num_vertices == 0:
         raise FileError("no OBJ file, or one without vertices")
-    check_counts(num_vertices, num_faces)
+    check_counts(num_vertices, num_faces, limits)
     return num_vertices, num_faces
 
 
-def gltf_counts(content: bytes) -> Counts:
+def gltf_counts(content: bytes, limits: Limits) -> Counts:
     """Returns the vertices and faces of a glTF file (.gltf, .glb), those of a mesh as often as a node shows it.
 
     Raises:
@@ -75,18 +74,20 @@ def gltf_counts(content: bytes) -> Counts:
     try:
         _check_self_contained(header)
         nodes = header.get("nodes", [])
-        if len(nodes) > MAX_SCENE_NODES:
-            raise FileError(f"has {len(nodes):,} nodes; the limit is {MAX_SCENE_NODES:,} (limit MAX_SCENE_NODES)")
+        if len(nodes) > limits.max_scene_nodes:
+            raise FileError(
+                f"has {len(nodes):,} nodes; the limit is {limits.max_scene_nodes:,} (--source.limits.max-scene-nodes)"
+            )
         sizes = [_mesh_counts(mesh, header["accessors"]) for mesh in header.get("meshes", [])]
         # trimesh reads every mesh and every accessor, shown or not.
-        check_counts(sum(size[0] for size in sizes), sum(size[1] for size in sizes))
-        if sum(accessor["count"] for accessor in header.get("accessors", [])) > 8 * MAX_VERTICES:
-            raise FileError(f"declares more than {8 * MAX_VERTICES:,} values (limit 8 x MAX_VERTICES)")
+        check_counts(sum(size[0] for size in sizes), sum(size[1] for size in sizes), limits)
+        if sum(accessor["count"] for accessor in header.get("accessors", [])) > 8 * limits.max_vertices:
+            raise FileError(f"declares more than {8 * limits.max_vertices:,} values (8 x --source.limits.max-vertices)")
         shown = [sizes[node["mesh"]] for node in nodes if "mesh" in node] or sizes
         counts = sum(size[0] for size in shown), sum(size[1] for size in shown)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise FileError("damaged glTF file: its parts do not fit together") from error
-    check_counts(*counts)
+    check_counts(*counts, limits)
     return counts
 
 
@@ -102,8 +103,9 @@ def _gltf_header(content: bytes) -> Mapping[str, Any]:
             raise FileError("damaged glTF file: it does not begin with its description")
         text = content[20 : 20 + length]
     try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        # A glTF file may hold all of its geometry in its JSON, as base64.
+        header = parse_json(text, max_bytes=max(len(text), 1))
+    except ValueError as error:
         raise FileError("damaged or no glTF file: its description is no JSON") from error
     if not isinstance(header, dict):
         raise FileError("no glTF file: its description is no JSON object")

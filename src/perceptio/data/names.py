@@ -97,7 +97,9 @@ def check_classes(classes: Iterable[str], limits: Limits, *, where: str) -> tupl
     """
     names = tuple(sorted(set(classes), key=bytewise))
     if len(names) > limits.max_classes:
-        raise DataError(f"{where} has {len(names):,} classes; the limit is {limits.max_classes:,} (limit max_classes)")
+        raise DataError(
+            f"{where} has {len(names):,} classes; the limit is {limits.max_classes:,} (--source.limits.max-classes)"
+        )
     for name in names:
         if not name.strip():
             raise DataError(f"{where} has a class without a name; every class needs one")

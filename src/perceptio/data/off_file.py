@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from perceptio.data.limits import Limits
 from perceptio.data.mesh import Mesh, check_counts, checked_mesh, fan_triangles, parse_numbers
 from perceptio.data.names import printable
 from perceptio.errors import FileError
@@ -28,7 +29,7 @@ def read_off_header(text: str) -> tuple[int, int]:
     return int(header["vertices"]), int(header["faces"])
 
 
-def read_off(text: str) -> Mesh:
+def read_off(text: str, limits: Limits) -> Mesh:
     """Reads OFF, COFF (colours), NOFF (normals) and STOFF as text. Colours of faces are left out.
 
     Raises:
@@ -37,7 +38,7 @@ def read_off(text: str) -> Mesh:
     text = _COMMENT.sub("", text) if "#" in text else text
     header = _header(text)
     num_vertices, num_faces = int(header["vertices"]), int(header["faces"])
-    check_counts(num_vertices, num_faces)
+    check_counts(num_vertices, num_faces, limits)
     body = text[header.end() :].lstrip()
     width = len(body.partition("\n")[0].split())
     numbers = parse_numbers(body)
@@ -49,7 +50,7 @@ def read_off(text: str) -> Mesh:
     if len(rest) == 4 * num_faces and (rest[::4] == 3).all():
         faces = rest.reshape(num_faces, 4)[:, 1:]
     else:
-        faces = _polygons(body, num_vertices, num_faces)
+        faces = _polygons(body, num_vertices, num_faces, limits)
     if (faces != np.trunc(faces)).any():
         raise FileError("has a face that names a vertex by a broken number")
     after = 6 if header["normal"] else 3
@@ -75,7 +76,7 @@ def _header(text: str) -> re.Match[str]:
     return header
 
 
-def _polygons(body: str, num_vertices: int, num_faces: int) -> np.ndarray:
+def _polygons(body: str, num_vertices: int, num_faces: int, limits: Limits) -> np.ndarray:
     """Reads faces of any number of corners, each on a line, with or without a colour behind."""
     lines = [line for line in body.splitlines() if line and not line.isspace()]
     lines = lines[num_vertices : num_vertices + num_faces]
@@ -95,4 +96,4 @@ def _polygons(body: str, num_vertices: int, num_faces: int) -> np.ndarray:
             corners.append(-1)
     except ValueError as error:
         raise FileError("damaged OFF file: a face is no list of whole numbers") from error
-    return fan_triangles(np.array(corners, dtype=np.int64))
+    return fan_triangles(np.array(corners, dtype=np.int64), limits)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perceptio.data.mesh import MAX_FACES, Mesh, check_counts, checked_mesh, fan_triangles, parse_numbers
+from perceptio.data.limits import Limits
+from perceptio.data.mesh import Mesh, check_counts, checked_mesh, fan_triangles, parse_numbers
 from perceptio.data.names import printable
 from perceptio.errors import FileError
 
@@ -53,19 +54,19 @@ class Header:
     num_bytes: int
 
 
-def ply_counts(content: bytes) -> tuple[int, int]:
+def ply_counts(content: bytes, limits: Limits) -> tuple[int, int]:
     """Returns the numbers of vertices and faces that the header declares; raises as `read_ply`."""
-    counts = {element.name: element.num_rows for element in _header(content).elements}
+    counts = {element.name: element.num_rows for element in _header(content, limits).elements}
     return counts.get("vertex", 0), counts.get("face", 0)
 
 
-def read_ply(content: bytes) -> Mesh:
+def read_ply(content: bytes, limits: Limits) -> Mesh:
     """Reads the elements `vertex` and `face`: coordinates, normals, colours of vertices or else of faces.
 
     Raises:
         FileError: no PLY file, a damaged one, or more elements than the limits allow.
     """
-    header = _header(content)
+    header = _header(content, limits)
     if header.order:
         tables = dict(_binary_tables(content, header))
     else:
@@ -87,12 +88,12 @@ def read_ply(content: bytes) -> Mesh:
             raise FileError(f"has a face that names vertex {taken.max():,} of {len(vertices):,}")
         colours = face_colours[np.cumsum(~kept)[kept]]
         vertices, corners = vertices[taken], np.where(kept, np.cumsum(kept) - 1, -1)
-        return checked_mesh(vertices, fan_triangles(corners.astype(np.int64)), colours=colours)
+        return checked_mesh(vertices, fan_triangles(corners.astype(np.int64), limits), colours=colours)
     normals = _columns(vertex, ("nx", "ny", "nz"))
-    return checked_mesh(vertices, fan_triangles(corners.astype(np.int64)), normals=normals, colours=colours)
+    return checked_mesh(vertices, fan_triangles(corners.astype(np.int64), limits), normals=normals, colours=colours)
 
 
-def _header(content: bytes) -> Header:
+def _header(content: bytes, limits: Limits) -> Header:
     if not content.startswith(b"ply"):
         raise FileError(f"no PLY file: it begins with {printable(content[:16].decode('latin-1'))!r}")
     end = _END.search(content[:_MAX_HEADER_BYTES])
@@ -119,9 +120,11 @@ def _header(content: bytes) -> Header:
     if order is None:
         raise FileError("damaged PLY file: its header does not say how values are written")
     counts = {element.name: element.num_rows for element in elements}
-    check_counts(counts.get("vertex", 0), counts.get("face", 0))
-    if max(counts.values(), default=0) > MAX_FACES:
-        raise FileError(f"declares {max(counts.values()):,} elements; the limit is {MAX_FACES:,} (limit MAX_FACES)")
+    check_counts(counts.get("vertex", 0), counts.get("face", 0), limits)
+    if max(counts.values(), default=0) > limits.max_faces:
+        raise FileError(
+            f"declares {max(counts.values()):,} elements; the limit is {limits.max_faces:,} (--source.limits.max-faces)"
+        )
     return Header(order, tuple(elements), end.end())
 
 

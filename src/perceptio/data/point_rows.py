@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 
+from perceptio.data.limits import Limits
 from perceptio.data.mesh import Mesh, check_counts, checked_mesh
 from perceptio.data.names import printable
 from perceptio.errors import FileError
@@ -20,7 +21,7 @@ _SEPARATORS = str.maketrans(",\t", "  ")
 _MAX_SHOWN = 100
 
 
-def mesh_of_rows(rows: np.ndarray) -> Mesh:
+def mesh_of_rows(rows: np.ndarray, limits: Limits) -> Mesh:
     """Makes a point cloud of an array (points, 3 to 9).
 
     The first three columns are coordinates. Each further whole triple, starting at column 4 of 6 or 9 columns, is the
@@ -34,7 +35,7 @@ def mesh_of_rows(rows: np.ndarray) -> Mesh:
         raise FileError(f"a point cloud must be (points, 3 to 9), not {rows.shape}; a point is a row")
     if rows.dtype.kind not in "fiu":
         raise FileError(f"a point cloud must hold numbers, not {rows.dtype}")
-    check_counts(len(rows), 0)
+    check_counts(len(rows), 0, limits)
     normals = colours = None
     rows = rows.astype(np.float64)
     if rows.shape[1] in (6, 9) and len(rows):
@@ -48,7 +49,7 @@ def mesh_of_rows(rows: np.ndarray) -> Mesh:
     return checked_mesh(rows[:, :3], None, normals=normals, colours=colours)
 
 
-def read_text_rows(text: str) -> np.ndarray:
+def read_text_rows(text: str, limits: Limits) -> np.ndarray:
     """Reads rows of numbers separated by white space or commas; comments (#, //, ;) and a line of names are skipped.
 
     A first line that holds nothing but the number of rows is skipped as well.
@@ -56,7 +57,7 @@ def read_text_rows(text: str) -> np.ndarray:
     Raises:
         FileError: rows of different lengths, or words that are no numbers.
     """
-    check_counts(text.count("\n"), 0)
+    check_counts(text.count("\n"), 0, limits)
     lines = [line for line in _COMMENT.sub("", text).translate(_SEPARATORS).splitlines() if line and not line.isspace()]
     if lines and (_is_count(lines) or not _is_row(lines[0])):
         del lines[0]
@@ -107,25 +108,24 @@ def read_npy_header(stream: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype
     return shape, is_fortran, dtype
 
 
-def read_npz(content: bytes, max_bytes: int) -> Mesh:
+def read_npz(content: bytes, limits: Limits) -> Mesh:
     """Reads the array `points`, or `vertices` with or without `faces`, of a .npz file.
-
-    Args:
-        max_bytes: of one array, unpacked.
 
     Raises:
         FileError: no .npz file, a damaged one, or one without these arrays.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            check_members(archive, limits)
             members = {name.removesuffix(".npy"): archive.getinfo(name) for name in archive.namelist()}
             for name in ("points", "vertices", "faces"):
-                if name in members and members[name].file_size > max_bytes:
+                if name in members and members[name].file_size > limits.max_mesh_file_bytes:
                     raise FileError(
-                        f"its array {name!r} has {members[name].file_size:,} bytes; the limit is {max_bytes:,}"
+                        f"its array {name!r} has {members[name].file_size:,} bytes; the limit is "
+                        f"{limits.max_mesh_file_bytes:,} (--source.limits.max-mesh-file-bytes)"
                     )
             if "points" in members:
-                return mesh_of_rows(read_npy(archive.read(members["points"])))
+                return mesh_of_rows(read_npy(archive.read(members["points"])), limits)
             if "vertices" not in members:
                 found = ", ".join(sorted(map(printable, members))[:5]) or "none"
                 raise FileError(f"has no array 'points' or 'vertices'; its arrays: {found}")
@@ -135,12 +135,22 @@ def read_npz(content: bytes, max_bytes: int) -> Mesh:
         # The content is in memory, so that an OSError tells about its bytes too; these are all that zipfile raises.
         raise FileError("no .npz file, or a damaged one") from error
     if faces is None:
-        return mesh_of_rows(vertices)
+        return mesh_of_rows(vertices, limits)
     if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu":
         raise FileError(f"its faces must be whole numbers (faces, 3), not {faces.dtype} {faces.shape}")
     if vertices.ndim != 2 or vertices.shape[1] != 3 or vertices.dtype.kind not in "fiu":
         raise FileError(f"its vertices must be numbers (vertices, 3), not {vertices.dtype} {vertices.shape}")
+    check_counts(len(vertices), len(faces), limits)
     return checked_mesh(vertices, faces)
+
+
+def check_members(archive: zipfile.ZipFile, limits: Limits) -> None:
+    """Raises FileError for an archive of more members than the limit."""
+    if len(archive.namelist()) > limits.max_archive_members:
+        raise FileError(
+            f"holds {len(archive.namelist()):,} arrays; the limit is {limits.max_archive_members:,} "
+            "(--source.limits.max-archive-members)"
+        )
 
 
 def _is_row(line: str) -> bool:

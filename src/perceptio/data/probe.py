@@ -1,18 +1,22 @@
-"""Looks at every sample once before training, so that bad ones are named at the start and not met in the middle."""
+"""Looks at every sample once before training, so that bad ones are named at the start and not met in the middle.
 
-import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+In child processes: a file that kills, hangs or exhausts its decoder costs itself alone.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
+from perceptio.data.children import Allowance, Children
 from perceptio.data.failures import patiently
-from perceptio.data.items import Item
+from perceptio.data.items import Item, version_of
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.names import check_record_name, printable
 from perceptio.data.records import Record, Skipped, Source, error_of_part
+from perceptio.data.verdicts import VerdictCache, digest
 from perceptio.errors import FileError
 
 _Facts = TypeVar("_Facts")
@@ -20,8 +24,8 @@ _Facts = TypeVar("_Facts")
 Look: TypeAlias = Callable[[Mapping[str, Item], bool], _Facts]
 """Takes the parts of a sample and whether to decode them whole; returns what is learnt, or raises FileError."""
 
-_MAX_THREADS = 16
-_FILES_A_ROUND = 512
+_JOBS_A_MESSAGE = 16
+_PROGRESS_STEP = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,69 +41,119 @@ class ProbeResult(Generic[_Facts]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Probe(Generic[_Facts]):
-    """What is done to one record."""
+class Looking(Generic[_Facts]):
+    """How samples are looked at.
 
-    source: Source
-    look: "Look[_Facts]"
+    Attributes:
+        look: what to do with the parts of one sample. It is sent to other processes by pickle; what it returns comes
+            back as JSON would: tuples as lists.
+        full: also decode every file, which finds truncated ones; else only headers are read.
+        allowance: what looking at one sample may take.
+        settings: all that decides what is found besides the files, as a text, for the cache.
+    """
+
+    look: Look[_Facts]
     limits: Limits
     full: bool
+    allowance: Allowance
+    settings: str = ""
 
-    def __call__(self, record: Record) -> Skipped | tuple[_Facts]:
-        try:
-            check_record_name(record.name)
-            return (patiently(lambda: self._look(self.source.load(record)), printable(record.name)),)
-        except FileError as error:
-            return Skipped(name=printable(record.name), reason=str(error))
+
+@dataclass(frozen=True)
+class _Work(Generic[_Facts]):
+    """What is done to one sample in a child."""
+
+    looking: Looking[_Facts]
+    root: Path
+
+    def __call__(self, job: tuple[str, Mapping[str, Item]]) -> _Facts:
+        name, items = job
+        return patiently(lambda: self._look(items), name)
 
     def _look(self, items: Mapping[str, Item]) -> _Facts:
         for part, item in items.items():
             assert not isinstance(item, np.ndarray), "a source of files gives files"
             try:
-                check_file(item, self.source.root, self.limits)
+                check_file(item, self.root, self.looking.limits)
             except FileError as error:
                 raise error_of_part(error, part, item) from error
-        return self.look(items, self.full)
+        return self.looking.look(items, self.looking.full)
 
 
 def probe(
     source: Source,
-    look: "Look[_Facts]",
+    looking: Looking[_Facts],
     *,
-    limits: Limits,
-    full: bool,
+    cache: VerdictCache | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ProbeResult[_Facts]:
-    """Looks at every sample of a source in threads (decoders let go of Python's lock).
+    """Looks at every sample of a source in child processes.
 
     A source of arrays has nothing to look at: all its records are good, and no facts are told.
 
     Args:
-        look: what to do with the parts of one sample.
-        full: also decode every file, which finds truncated ones; else only headers are read.
+        cache: remembers good samples from one start to the next; None: nothing is remembered.
         progress: called with (samples done, samples in all), now and then and at the end, from the calling thread.
 
     Raises:
         DataError: the disk or network fails again and again.
+        MissingExtraError: a decoder is not installed.
     """
     records = source.records
     if not source.holds_files:
         return ProbeResult(good=records, skipped=(), facts={})
-    work = _Probe(source=source, look=look, limits=limits, full=full)
-    good: list[Record] = []
-    skipped: list[Skipped] = []
-    facts: dict[str, _Facts] = {}
-    threads = min(_MAX_THREADS, 2 * (os.cpu_count() or 1))
-    with ThreadPoolExecutor(threads, thread_name_prefix="probe") as pool:
-        # In rounds, since a pool would take a million records as a million waiting calls.
-        for start in range(0, len(records), _FILES_A_ROUND):
-            chosen = records[start : start + _FILES_A_ROUND]
-            for record, verdict in zip(chosen, pool.map(work, chosen), strict=True):
-                if isinstance(verdict, Skipped):
-                    skipped.append(verdict)
-                else:
-                    good.append(record)
-                    (facts[record.name],) = verdict
-            if progress is not None:
-                progress(len(good) + len(skipped), len(records))
+    progress = progress or (lambda done, total: None)
+    key = digest(str(source.root), repr(looking.limits), str(looking.full), looking.settings)
+    known = cache.read(key) if cache is not None else {}
+    versions = {record.name: _version(source, record) for record in records} if cache is not None else {}
+    verdicts: dict[str, Any] = {
+        name: known[version] for name, version in versions.items() if version and version in known
+    }
+    new = [record for record in records if record.name not in verdicts]
+    for record, verdict in _looked_at(source, new, looking):
+        verdicts[record.name] = verdict
+        if len(verdicts) % _PROGRESS_STEP == 0:
+            progress(len(verdicts), len(records))
+    progress(len(records), len(records))
+    result = _result(records, verdicts)
+    if cache is not None and new:
+        cache.write(key, {versions[name]: facts for name, facts in result.facts.items() if versions[name]})
+    return result
+
+
+def _looked_at(source: Source, records: list[Record], looking: Looking[Any]) -> Iterator[tuple[Record, Any]]:
+    """Yields each record with what was found, or with what is wrong with it."""
+    sound = []
+    for record in records:
+        try:
+            check_record_name(record.name)
+            sound.append(record)
+        except FileError as error:
+            yield record, error
+    if not sound:
+        return
+    assert source.root is not None
+    jobs = ((printable(record.name), source.load(record)) for record in sound)
+    with Children(_Work(looking, source.root), looking.allowance, jobs_a_message=_JOBS_A_MESSAGE) as children:
+        yield from zip(sound, children.map(jobs), strict=True)
+
+
+def _result(records: tuple[Record, ...], verdicts: Mapping[str, Any]) -> ProbeResult[Any]:
+    good, skipped, facts = [], [], {}
+    for record in records:
+        verdict = verdicts[record.name]
+        if isinstance(verdict, FileError):
+            skipped.append(Skipped(name=printable(record.name), reason=str(verdict)))
+        else:
+            good.append(record)
+            facts[record.name] = verdict
     return ProbeResult(good=tuple(good), skipped=tuple(skipped), facts=facts)
+
+
+def _version(source: Source, record: Record) -> str:
+    """Returns another text when a file of the record may have changed; empty where one is not there."""
+    try:
+        files = [item for item in source.load(record).values() if not isinstance(item, np.ndarray)]
+        return digest(*map(version_of, files))
+    except (OSError, RuntimeError, ValueError):
+        return ""

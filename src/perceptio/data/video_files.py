@@ -28,11 +28,6 @@ from perceptio.data.video_frames import Picturing, check_frame_size
 from perceptio.data.video_reading import FrameReader, TimedFrame
 from perceptio.errors import FileError
 
-MAX_CLIP_PIXELS = 2**28
-"""Frames times height times width that are handed out at once: 768 MiB as RGB."""
-MAX_CHECKED_FRAMES = 100_000
-"""How much of a file `check_video` decodes: an hour at 25 frames a second; what follows is taken on trust."""
-
 # A moment so little after the last decoded one is reached faster by decoding on than by going back to a keyframe.
 _ON_FOOT_SECONDS = 2.0
 # Matroska rounds its stamps to milliseconds: a frame that begins this little after the asked time is the one meant.
@@ -61,6 +56,7 @@ class Video:
     def __init__(self, file: File, limits: Limits) -> None:
         """Opens the file and decodes its first frame; raises as `open_video`."""
         self._file = file
+        self._limits = limits
         self._reader = FrameReader(file, limits)
         try:
             with media_errors(file):
@@ -132,7 +128,7 @@ class Video:
         """
         size = size or self.size
         box = box or Box(0, 0, size[1], size[0])
-        _check_request(times, size, box)
+        _check_request(times, size, box, self._limits)
         if self._kept_view != (size, box):
             self._kept, self._kept_view = [], (size, box)
         used: dict[float, _Shown] = {}
@@ -228,7 +224,7 @@ def check_video(file: File, limits: Limits) -> None:
     try:
         with media_errors(file):
             count = 0
-            while count < MAX_CHECKED_FRAMES and (timed := reader.read()) is not None:
+            while count < limits.max_checked_frames and (timed := reader.read()) is not None:
                 check_frame_size(timed.frame.width, timed.frame.height, limits)
                 count += 1
             if count == 0:
@@ -242,13 +238,13 @@ def check_video(file: File, limits: Limits) -> None:
         reader.close()
 
 
-def _check_request(times: Sequence[float], size: tuple[int, int], box: Box) -> None:
+def _check_request(times: Sequence[float], size: tuple[int, int], box: Box, limits: Limits) -> None:
     if len(times) == 0 or not all(math.isfinite(time) for time in times):
         raise ValueError(f"times must be at least one number of seconds: got {list(times)[:5]}")
     if not (0 <= box.left < box.left + box.width <= size[1] and 0 <= box.top < box.top + box.height <= size[0]):
         raise ValueError(f"a box must lie within the picture of {size[1]} x {size[0]} pixels: got {box}")
-    if len(times) * box.height * box.width > MAX_CLIP_PIXELS:
+    if len(times) * box.height * box.width > limits.max_clip_pixels:
         raise FileError(
             f"{len(times):,} frames of {box.width:,} x {box.height:,} pixels are asked for; the limit is "
-            f"{MAX_CLIP_PIXELS:,} pixels (MAX_CLIP_PIXELS)"
+            f"{limits.max_clip_pixels:,} pixels (--source.limits.max-clip-pixels)"
         )

@@ -134,12 +134,12 @@ def check_frame_size(width: int, height: int, limits: Limits) -> None:
     if max(width, height) > limits.max_image_side:
         raise FileError(
             f"declares frames of {width:,} x {height:,} pixels; the limit is {limits.max_image_side:,} a side "
-            "(limit max_image_side)"
+            "(--source.limits.max-image-side)"
         )
-    if width * height > limits.max_image_pixels:
+    if width * height > limits.max_frame_pixels:
         raise FileError(
             f"declares frames of {width:,} x {height:,} = {width * height:,} pixels; the limit is "
-            f"{limits.max_image_pixels:,} (limit max_image_pixels)"
+            f"{limits.max_frame_pixels:,} (--source.limits.max-frame-pixels)"
         )
 
 

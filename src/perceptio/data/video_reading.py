@@ -45,6 +45,7 @@ class FrameReader:
         self._limits = limits
         self.num_packets = 0
         self.num_bad_packets = 0
+        self._bad_in_a_row = 0
         self._open()
 
     def _open(self) -> None:
@@ -134,12 +135,20 @@ class FrameReader:
         error = load_av().error
         self.num_packets += packet.size > 0
         try:
-            return list(packet.decode())
+            frames = list(packet.decode())
         except error.MemoryError:
             raise
         except error.FFmpegError:
             self.num_bad_packets += 1
+            self._bad_in_a_row += 1
+            if self._bad_in_a_row > self._limits.max_bad_packets:
+                raise FileError(
+                    f"damaged: {self._bad_in_a_row:,} packets of its video in a row cannot be decoded; the limit is "
+                    f"{self._limits.max_bad_packets:,} (--source.limits.max-bad-packets)"
+                ) from None
             return []
+        self._bad_in_a_row = 0
+        return frames
 
     @property
     def _ticks_per_frame(self) -> int:
@@ -214,4 +223,4 @@ def _prepare(stream: "av.video.stream.VideoStream", limits: Limits) -> None:
         check_frame_size(context.width, context.height, limits)
     context.thread_count = 1
     # What the header declares is checked above; a change of size in mid-file meets this one.
-    context.options = {"max_pixels": str(limits.max_image_pixels)}
+    context.options = {"max_pixels": str(limits.max_frame_pixels)}

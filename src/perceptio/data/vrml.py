@@ -16,18 +16,16 @@ from typing import TypeAlias
 
 import numpy as np
 
+from perceptio.data.limits import Limits
 from perceptio.data.mesh import Mesh
 from perceptio.data.names import printable
 from perceptio.data.vrml_shapes import Shapes, matrix_of
 from perceptio.errors import FileError
 
-MAX_NODES = 5_000_000
-MAX_DEPTH = 200
-
 _GZIP = b"\x1f\x8b"
 _HEADER = re.compile(r"\s*#VRML V(1\.0 ascii|2\.0 utf8)", re.IGNORECASE)
 # Strings go with the comments: nothing that is read here is a string, and one may hold a "#" or a bracket.
-_NOISE = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\r\n]*', re.DOTALL)
+_NOISE = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|#[^\r\n]*', re.DOTALL)
 # A list of numbers is one word: reading it word by word would take most of the time.
 _WORDS = re.compile(r"\[\s*(?:[-+.\d][^\[\]{}]*)?\]|[{}\[\]]|[^\s\[\]{}]+")
 _MAX_SCALAR_CHARACTERS = 1000
@@ -72,22 +70,19 @@ class _State:
 _Names: TypeAlias = dict[str, Node]
 
 
-def read_vrml(content: bytes, max_bytes: int) -> Mesh:
+def read_vrml(content: bytes, limits: Limits) -> Mesh:
     """Reads all shapes of a file as one mesh, in the coordinates of the file's root.
-
-    Args:
-        max_bytes: of the text, unpacked.
 
     Raises:
         FileError: no VRML file, a damaged one, or one with parts that are not read.
     """
-    text = unpacked(content, max_bytes).decode("latin-1")
+    text = unpacked(content, limits.max_mesh_file_bytes).decode("latin-1")
     header = _HEADER.match(text)
     if header is None:
         raise FileError(f"no VRML file: it begins with {printable(text[:16])!r}")
-    root = parse_nodes(_NOISE.sub(" ", text).replace(",", " "))
-    shapes = Shapes()
-    _Walk(is_first=header[1].startswith("1"), shapes=shapes).visit(root, _State())
+    root = parse_nodes(_NOISE.sub(" ", text).replace(",", " "), limits.max_mesh_depth)
+    shapes = Shapes(limits)
+    _Walk(is_first=header[1].startswith("1"), shapes=shapes, most_visits=limits.max_mesh_nodes).visit(root, _State())
     return shapes.mesh()
 
 
@@ -105,13 +100,13 @@ def unpacked(content: bytes, max_bytes: int) -> bytes:
     except zlib.error as error:
         raise FileError("damaged gzip file") from error
     if unpacker.unconsumed_tail:
-        raise FileError(f"holds more than {max_bytes:,} bytes once unpacked (limit MAX_FILE_BYTES)")
+        raise FileError(f"holds more than {max_bytes:,} bytes once unpacked (--source.limits.max-mesh-file-bytes)")
     if not unpacker.eof:
         raise FileError("truncated gzip file")
     return text
 
 
-def parse_nodes(text: str) -> Node:
+def parse_nodes(text: str, max_depth: int) -> Node:
     """Returns a root whose children are the nodes of the text, which holds no comments, strings or commas.
 
     Raises:
@@ -129,14 +124,14 @@ def parse_nodes(text: str) -> Node:
         first = token[0]
         node = stack[-1]
         if first == "{":
-            _open(Node(word), before, stack)
+            _open(Node(word), before, stack, max_depth)
             defined.append(next_name)
             next_name = None
             before = word = ""
         elif first == "}":
             if len(stack) == 1:
                 raise FileError("damaged VRML file: a } without its {")
-            _close(stack, names, defined.pop())
+            _close(stack, names, defined.pop(), max_depth)
             before = word = ""
         elif first == "[":
             if len(token) > 1:
@@ -157,7 +152,7 @@ def parse_nodes(text: str) -> Node:
             if token == "DEF":
                 next_name = name[0]
             else:
-                _use(node, names, name[0])
+                _use(node, names, name[0], max_depth)
         else:
             before, word = word, token
     if len(stack) > 1:
@@ -165,9 +160,9 @@ def parse_nodes(text: str) -> Node:
     return root
 
 
-def _open(node: Node, field_name: str, stack: list[Node]) -> None:
-    if len(stack) > MAX_DEPTH:
-        raise FileError(f"has more than {MAX_DEPTH} nodes inside each other (limit MAX_DEPTH)")
+def _open(node: Node, field_name: str, stack: list[Node], max_depth: int) -> None:
+    if len(stack) > max_depth:
+        raise _too_deep(max_depth)
     _refuse(node.kind)
     if field_name != "proxy":  # a simpler stand-in for collisions, never shown
         stack[-1].children.append(node)
@@ -179,25 +174,29 @@ def _refuse(kind: str) -> None:
         raise FileError(f"has {_REFUSED[kind]} ({kind}); export it as faces (IndexedFaceSet)")
 
 
-def _close(stack: list[Node], names: _Names, name: str | None) -> None:
+def _close(stack: list[Node], names: _Names, name: str | None, max_depth: int) -> None:
     node = stack.pop()
-    _deepen(stack[-1], node)
+    _deepen(stack[-1], node, max_depth)
     if name is not None:
         # Known from here on: a node cannot hold itself.
         names[name] = node
 
 
-def _use(node: Node, names: _Names, name: str) -> None:
+def _use(node: Node, names: _Names, name: str, max_depth: int) -> None:
     if name not in names:
         raise FileError(f"damaged VRML file: USE {printable(name[:40])} without its DEF")
     node.children.append(names[name])
-    _deepen(node, names[name])
+    _deepen(node, names[name], max_depth)
 
 
-def _deepen(node: Node, child: Node) -> None:
+def _deepen(node: Node, child: Node, max_depth: int) -> None:
     node.depth = max(node.depth, child.depth + 1)
-    if node.depth > MAX_DEPTH + 1:
-        raise FileError(f"has more than {MAX_DEPTH} nodes inside each other (limit MAX_DEPTH)")
+    if node.depth > max_depth + 1:
+        raise _too_deep(max_depth)
+
+
+def _too_deep(max_depth: int) -> FileError:
+    return FileError(f"has more than {max_depth} nodes inside each other (--source.limits.max-mesh-depth)")
 
 
 @dataclass(slots=True)
@@ -207,12 +206,13 @@ class _Walk:
     is_first: bool
     """VRML 1.0: places, coordinates and materials hold for all that follows within the same Separator."""
     shapes: Shapes
+    most_visits: int
     num_visits: int = 0
 
     def visit(self, node: Node, state: _State) -> None:
         self.num_visits += 1
-        if self.num_visits > MAX_NODES:
-            raise FileError(f"repeats nodes (USE) to more than {MAX_NODES:,} (limit MAX_NODES)")
+        if self.num_visits > self.most_visits:
+            raise FileError(f"repeats nodes (USE) to more than {self.most_visits:,} (--source.limits.max-mesh-nodes)")
         kind = node.kind
         if kind in _COORDINATES:
             state.points = node.fields.get("point", "")

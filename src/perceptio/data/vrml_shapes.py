@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from perceptio.data.limits import Limits
 from perceptio.data.mesh import Mesh, check_counts, checked_mesh, fan_triangles, parse_numbers
 from perceptio.errors import FileError
 
@@ -14,7 +15,8 @@ _END = np.array([-1.0])
 class Shapes:
     """Collects shapes. Numbers become arrays at once, everything else waits for `mesh`."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._points: list[np.ndarray] = []
         self._corners: list[np.ndarray] = []
         self._sizes: list[tuple[int, int]] = []
@@ -85,12 +87,14 @@ class Shapes:
             raise FileError(f"has a face that names vertex {corners[place]:g} of {num_own[place]:,}")
         starts = np.cumsum(sizes[:, 0]) - sizes[:, 0]
         corners = np.where(ends, -1, corners + np.repeat(starts, sizes[:, 1])).astype(np.int64)
-        return checked_mesh(np.concatenate(self._points), fan_triangles(corners), colours=self._vertex_colours())
+        return checked_mesh(
+            np.concatenate(self._points), fan_triangles(corners, self._limits), colours=self._vertex_colours()
+        )
 
     def _append(self, points: np.ndarray, corners: np.ndarray, colours: np.ndarray | None) -> None:
         self._num_points += len(points)
         self._num_corners += len(corners)
-        check_counts(self._num_points, self._num_corners // 3)
+        check_counts(self._num_points, self._num_corners // 3, self._limits)
         self._points.append(points)
         self._corners += (corners, _END)
         self._sizes.append((len(points), len(corners) + 1))

@@ -1,10 +1,11 @@
 """Batches for evaluation: the same ones each time, kept in memory when they are small."""
 
 from collections.abc import Iterator
-from typing import cast
 
-from perceptio.data.batches import Batch, make_loader
+from perceptio.data.batches import Batch
+from perceptio.data.children import Allowance
 from perceptio.data.dataset import EvaluationSamples
+from perceptio.data.lasting import BATCH_SECONDS, LastingBatches
 
 KEPT_BYTES = 512 * 2**20
 
@@ -14,6 +15,8 @@ class EvaluationBatches:
 
     Args:
         rank, num_processes: process `rank` gets samples rank, rank + num_processes, .. of the set.
+        allowance: what reading one sample may take.
+        batch_seconds: how long a batch may take before its worker counts as hung.
     """
 
     def __init__(
@@ -24,12 +27,16 @@ class EvaluationBatches:
         num_workers: int,
         rank: int = 0,
         num_processes: int = 1,
+        allowance: Allowance | None = None,
+        batch_seconds: float = BATCH_SECONDS,
     ) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.rank = rank
         self.num_processes = num_processes
+        self.allowance = allowance or Allowance()
+        self.batch_seconds = batch_seconds
         self._kept: list[Batch] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -40,8 +47,13 @@ class EvaluationBatches:
         keys = [list(share[start : start + self.batch_size]) for start in range(0, len(share), self.batch_size)]
         kept: list[Batch] | None = []
         size = 0
-        for item in make_loader(self.samples, keys, num_workers=self.num_workers):
-            batch = cast(Batch, item)
+        for batch in LastingBatches(
+            self.samples,
+            keys,
+            num_workers=self.num_workers,
+            allowance=self.allowance,
+            batch_seconds=self.batch_seconds,
+        ):
             size += batch.num_bytes
             if size > KEPT_BYTES:
                 kept = None

@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from perceptio.data.audio_files import AudioFile, Sound, SoundArray, probe_audio
-from perceptio.data.audio_samples import MAX_SAMPLE_RATE_HZ
 from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
 from perceptio.data.log_mel import LogMel, MelScale
@@ -74,8 +73,8 @@ class AudioModality(Modality):
     """How places become tokens that know where they stand. With waveform, `segment` says the patch."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
-            raise UsageError(f"sample_rate_hz must be 1 to {MAX_SAMPLE_RATE_HZ:,}: got {self.sample_rate_hz}")
+        if not 1 <= self.sample_rate_hz <= Limits.max_sample_rate_hz:
+            raise UsageError(f"sample_rate_hz must be 1 to {Limits.max_sample_rate_hz:,}: got {self.sample_rate_hz}")
         if not 1 <= self.clip_samples <= _MAX_CLIP_SAMPLES:
             raise UsageError(f"clip_samples must be 1 to {_MAX_CLIP_SAMPLES:,}: got {self.clip_samples}")
         if self.num_channels not in (1, 2):
@@ -170,7 +169,7 @@ class AudioModality(Modality):
     def open(self, item: Item, limits: Limits) -> "AudioClips":
         """Opens a file, or samples (n,) or (n, channels) that are taken to be at the modality's rate."""
         if isinstance(item, np.ndarray):
-            return AudioClips(self, SoundArray(item, self.sample_rate_hz, self.num_channels))
+            return AudioClips(self, SoundArray(item, self.sample_rate_hz, self.num_channels, limits))
         return AudioClips(self, AudioFile(item, self.num_channels, limits))
 
     def prepare(self, values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from perceptio.data.cloud_cache import CloudCache
 from perceptio.data.cloud_picture import draw_cloud, paint
 from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits, check_file
-from perceptio.data.mesh import MAX_VERTICES, Mesh
+from perceptio.data.mesh import Mesh
 from perceptio.data.mesh_files import probe_mesh, read_mesh
 from perceptio.data.point_augment import PointAugment, Rotation
 from perceptio.data.surface import Samples, normalise_cloud, sample_surface
@@ -94,10 +94,10 @@ class PointsModality(Modality):
         for name in ("num_points", "num_bands", "pool"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1: got {getattr(self, name)}")
-        if self.num_points * self.pool > MAX_VERTICES:
+        if self.num_points * self.pool > Limits.max_vertices:
             raise UsageError(
-                f"num_points times pool must be at most {MAX_VERTICES:,}: got {self.num_points:,} times {self.pool:,}. "
-                "Use fewer points"
+                f"num_points times pool must be at most {Limits.max_vertices:,}: got {self.num_points:,} times "
+                f"{self.pool:,}. Use fewer points"
             )
         if not 0 < self.max_frequency < math.inf:
             raise UsageError(f"max_frequency must be above 0: got {self.max_frequency}. The paper takes 1120")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perceptio.data.children import Allowance
 from perceptio.data.dataset import View
 from perceptio.data.items import Item
 from perceptio.data.limits import Limits
@@ -125,6 +126,21 @@ class StreamReader:
     streams: Streams
     limits: Limits
     only: tuple[str, ...] | None = None
+
+    def allowance(self, *, whole: bool) -> Allowance:
+        """Returns what reading a sample may take; `whole`: all of it, and not a single clip."""
+        timed = any(modality.clip_seconds is not None for modality in self.streams.by_name.values())
+        if not timed:
+            seconds, option = self.limits.max_file_seconds, "--source.limits.max-file-seconds"
+        elif whole:
+            seconds, option = self.limits.max_recording_seconds, "--source.limits.max-recording-seconds"
+        else:
+            seconds, option = self.limits.max_clip_seconds, "--source.limits.max-clip-seconds"
+        return Allowance(
+            seconds=seconds,
+            memory_bytes=self.limits.max_decode_bytes,
+            options=(option, "--source.limits.max-decode-bytes"),
+        )
 
     def training_view(self, items: Mapping[str, Item], random: np.random.Generator) -> View:
         """Returns a random view: one moment for all streams of a recording, each augmented on its own.

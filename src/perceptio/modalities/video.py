@@ -22,7 +22,7 @@ from perceptio.data.crops import Box, centre_crop
 from perceptio.data.image_config import check_normalisation, check_range
 from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
-from perceptio.data.video_files import MAX_CLIP_PIXELS, Video, check_video, open_video, probe_video
+from perceptio.data.video_files import Video, check_video, open_video, probe_video
 from perceptio.errors import FileError, UsageError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.modalities.contract import Candidate, Content, Facts, Film, Modality
@@ -101,10 +101,10 @@ class VideoModality(Modality):
             raise UsageError(f"frames_per_second must be above 0, at most 1000: got {self.frames_per_second}")
         if len(self.size) != 2 or min(self.size) < 1:
             raise UsageError(f"size must be a height and a width of at least 1 pixel: got {self.size}")
-        if self.num_frames * self.size[0] * self.size[1] > MAX_CLIP_PIXELS:
+        if self.num_frames * self.size[0] * self.size[1] > Limits.max_clip_pixels:
             raise UsageError(
                 f"a clip of {self.num_frames} frames of {self.size[0]} x {self.size[1]} pixels is larger than "
-                f"{MAX_CLIP_PIXELS:,} pixels; set a smaller size or num_frames"
+                f"{Limits.max_clip_pixels:,} pixels; set a smaller size or num_frames"
             )
         if self.channels not in (1, 3):
             raise UsageError(f"channels must be 1 (grey) or 3 (colour): got {self.channels}")

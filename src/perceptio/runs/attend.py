@@ -9,7 +9,6 @@ import numpy as np
 
 from perceptio.data.batches import collate, model_inputs
 from perceptio.data.dataset import Sample, View
-from perceptio.data.limits import Limits
 from perceptio.errors import UsageError
 from perceptio.evaluation.attention_maps import cross_attend_maps, most_telling_latents
 from perceptio.modalities.contract import Film, Modality
@@ -138,7 +137,7 @@ def attend_file(
     ((_, items),) = samples_of([file], streams)
     found = attention_of(
         model,
-        StreamReader(streams, Limits()).evaluation_views(items)[0],
+        StreamReader(streams, facts.config.source.limits).evaluation_views(items)[0],
         streams,
         latents=latents,
         cross_attends=[number - 1 for number in cross_attends],

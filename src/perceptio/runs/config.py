@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
+from perceptio.data.limits import Limits
 from perceptio.data.shards.remote import scheme_of
 from perceptio.data.splits import SplitConfig
 from perceptio.inputs.streams import StreamsInputConfig
@@ -34,6 +35,10 @@ class SourceConfig:
     shards_together: int = 0
     """Read shards one block after the other, this many at a time, and shuffle within the block: for a server far away
     or a spinning disk. 0: shuffle everything, the better order."""
+    remember: bool = True
+    """Whether files that an earlier start found to be good, and that have not changed since, are looked at no more."""
+    limits: Limits = field(default_factory=Limits)
+    """How much a file may ask for. `predict` and `evaluate` keep to them as well."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_skipped < 1.0:

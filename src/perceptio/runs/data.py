@@ -12,13 +12,13 @@ import numpy as np
 
 from perceptio.data.duplicates import find_duplicates, leaks
 from perceptio.data.items import size_of
-from perceptio.data.limits import Limits
 from perceptio.data.names import Split, printable
-from perceptio.data.probe import probe
+from perceptio.data.probe import Looking, probe
 from perceptio.data.records import Record, Skipped, Source
 from perceptio.data.sources import open_source
 from perceptio.data.split_file import write_split
 from perceptio.data.splits import assign_splits
+from perceptio.data.verdicts import VerdictCache
 from perceptio.errors import DataError, FileError, UsageError
 from perceptio.modalities.registry import MODALITIES
 from perceptio.modalities.streams import StreamFacts, StreamReader, Streams
@@ -123,14 +123,19 @@ def survey_data(
     """
     if data is None and config.format != "sample":
         raise UsageError("--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table")
-    limits = Limits()
+    limits = config.limits
     source = open_source(data or "", config.format, limits, tuple(MODALITIES), progress)
     full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
     if streams is None:
         source, streams = tell_streams(source, config.kinds, limits)
     else:
         source = join_files(source, streams)
-    probed = probe(source, StreamReader(streams, limits).look, limits=limits, full=full, progress=progress)
+    reader = StreamReader(streams, limits)
+    looking = Looking(
+        look=reader.look, limits=limits, full=full, allowance=reader.allowance(whole=full), settings=repr(streams)
+    )
+    cache = VerdictCache.of_user() if config.remember else None
+    probed = probe(source, looking, cache=cache, progress=progress)
     skipped = (*source.skipped, *probed.skipped)
     _check_share(skipped, len(probed.good), config.max_skipped, data)
     return Survey(

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from perceptio.data.dataset import EvaluationSamples
-from perceptio.data.limits import Limits
 from perceptio.data.names import printable
 from perceptio.data.records import Record, Skipped
 from perceptio.data.split_file import read_split
@@ -48,11 +47,12 @@ def evaluate_run(
     facts.config.streams.check_names(streams)
     survey, records, missing = _choose_records(path, facts.config, data, split)
     _check_labels(records, facts, survey.data)
-    reader = StreamReader(facts.config.streams, Limits(), only=tuple(streams) or None)
+    reader = StreamReader(facts.config.streams, facts.config.source.limits, only=tuple(streams) or None)
     batches = EvaluationBatches(
         EvaluationSamples(survey.source, records, reader),
         batch_size=evaluation_batch_size(facts.config),
         num_workers=choose_workers(workers, survey.source),
+        allowance=reader.allowance(whole=True),
     )
     measured = measure(
         model.to(chosen),
@@ -72,7 +72,9 @@ def _choose_records(
 ) -> tuple[Survey, tuple[Record, ...], tuple[Skipped, ...]]:
     """Returns what is there, the records to measure on, and those that cannot be."""
     if data is not None:
-        survey = admitted(survey_data(data, SourceConfig(), streams=config.streams, copies=False), config)
+        survey = admitted(
+            survey_data(data, SourceConfig(limits=config.source.limits), streams=config.streams, copies=False), config
+        )
         return survey, survey.usable, survey.skipped
     folder = RunFolder(model_file.parent)
     if not folder.split.exists():

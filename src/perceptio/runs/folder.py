@@ -1,6 +1,5 @@
 """The run folder: where everything that a run leaves behind has its place."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from perceptio.disk import replace_file
 from perceptio.errors import UsageError
+from perceptio.json_values import parse_json
 from perceptio.runs.config import RunConfig
 from perceptio.runs.serialisation import dump, from_json, to_json
 
@@ -88,7 +88,10 @@ class RunFolder:
 
     def read_facts(self) -> dict[str, Any]:
         """Reads run.json, or nothing before it is written."""
-        return json.loads(self.facts.read_text(encoding="utf-8")) if self.facts.exists() else {}
+        if not self.facts.exists():
+            return {}
+        facts: dict[str, Any] = parse_json(self.facts.read_bytes())
+        return facts
 
 
 def read_config(path: Path) -> RunConfig:
@@ -98,7 +101,7 @@ def read_config(path: Path) -> RunConfig:
         UsageError: when it is missing, no JSON, or no run config.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise UsageError(f"cannot read the config {path}: {error.strerror}") from error
     except ValueError as error:

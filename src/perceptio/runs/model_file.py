@@ -4,20 +4,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from perceptio.data.tensor_file import MAX_TENSORS, read_tensor_header
 from perceptio.disk import replace_file
 from perceptio.errors import UsageError, nearest
+from perceptio.json_values import parse_json
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from perceptio.runs.config import RunConfig
 from perceptio.runs.serialisation import from_json, to_json
 
 _HEADER = "perceptio"
+_KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 FORMAT_VERSION = 2
 
 
@@ -52,37 +55,74 @@ def read_model(path: Path) -> tuple[Perceiver, ModelFacts]:
         UsageError: when the file is missing, damaged, another project's, or does not fit its own config.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
-            if header is None:
-                raise UsageError(f"{path} is no Perceptio model: its header has no entry {_HEADER!r}")
-            if header["format"] != FORMAT_VERSION:
-                raise UsageError(f"{path} has format {header['format']}, this version reads {FORMAT_VERSION}")
-            facts = ModelFacts(
-                config=from_json(RunConfig, header["config"]),
-                classes=tuple(header["classes"]),
-                task=header["task"],
-                step=header["step"],
-            )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        header = read_tensor_header(path)
+        entry = header.entries.get(_HEADER)
+        if entry is None:
+            raise UsageError(f"{path} is no Perceptio model: its header has no entry {_HEADER!r}")
+        facts = _facts(path, parse_json(entry))
+    except UsageError:
+        raise
     except FileNotFoundError as error:
         raise UsageError(f"no model file {path}") from error
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+    except (ValueError, OSError) as error:
         raise UsageError(f"{path} is damaged or no safetensors file: {error}") from error
-    with torch.device("meta"):
-        model = build_perceiver(facts.config.input_config(), facts.config.model, len(facts.classes))
-    expected = {name: value.shape for name, value in model.state_dict().items()}
-    for name in tensors:
-        if name not in expected:
-            raise UsageError(f"{path} holds an unknown tensor {name}.{nearest(name, expected)}")
-    for name, shape in expected.items():
-        if name not in tensors:
-            raise UsageError(f"{path} lacks the tensor {name}")
-        if tensors[name].shape != shape:
-            raise UsageError(f"{path}: {name} must have shape {tuple(shape)}, got {tuple(tensors[name].shape)}")
+    model = _empty_model(path, facts)
+    _compare(path, header.tensors, model.state_dict())
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in header.tensors}
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path} is damaged or no safetensors file: {error}") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise UsageError(f"{path}: {name} holds values that are no finite numbers; the file is damaged")
     # The meta model takes the tensors as they are: no weight is drawn only to be overwritten.
     model.load_state_dict(tensors, assign=True)
     return model, facts
+
+
+def _facts(path: Path, entry: Any) -> ModelFacts:
+    match entry:
+        case {"format": int(version)} if version != FORMAT_VERSION:
+            raise UsageError(f"{path} has format {version}, this version reads {FORMAT_VERSION}")
+        case {
+            "format": int(),
+            "config": dict(config),
+            "classes": list(classes),
+            "task": "single_label" | "multi_label" as task,
+            "step": int(step),
+        } if all(isinstance(name, str) for name in classes):
+            return ModelFacts(config=from_json(RunConfig, config), classes=tuple(classes), task=task, step=step)
+        case _:
+            raise ValueError(f"its entry {_HEADER!r} lacks config, classes, task or step")
+
+
+def _empty_model(path: Path, facts: ModelFacts) -> Perceiver:
+    """Returns the model that a config asks for, without memory for its weights: whatever it asks for costs nothing."""
+    config = facts.config.model
+    layers = config.num_cross_attends + config.num_blocks * config.num_self_attends_per_block
+    if layers > MAX_TENSORS:
+        raise UsageError(f"{path}: its config asks for {layers:,} layers; the limit is {MAX_TENSORS:,}")
+    try:
+        with torch.device("meta"):
+            return build_perceiver(facts.config.input_config(), config, len(facts.classes))
+    except (RuntimeError, MemoryError, OverflowError, TypeError) as error:
+        raise UsageError(f"{path}: its config asks for a model that cannot be built: {error}") from error
+
+
+def _compare(path: Path, given: Mapping[str, tuple[str, tuple[int, ...]]], wanted: Mapping[str, Tensor]) -> None:
+    """Compares the header with the model, before a byte of the tensors is read."""
+    for name in given:
+        if name not in wanted:
+            raise UsageError(f"{path} holds an unknown tensor {name}.{nearest(name, wanted)}")
+    for name, tensor in wanted.items():
+        if name not in given:
+            raise UsageError(f"{path} lacks the tensor {name}")
+        kind, shape = given[name]
+        if shape != tuple(tensor.shape):
+            raise UsageError(f"{path}: {name} must have shape {tuple(tensor.shape)}, got {shape}")
+        if kind != _KINDS.get(tensor.dtype):
+            raise UsageError(f"{path}: {name} must hold {_KINDS.get(tensor.dtype)}, got {kind}")
 
 
 def find_model_file(path: Path) -> Path:

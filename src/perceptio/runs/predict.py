@@ -1,10 +1,10 @@
 """Answers for files that nobody labelled: one for each, in order, whatever else goes wrong."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from perceptio.data.batches import collate
+from perceptio.data.children import Children
 from perceptio.data.dataset import Sample, View
 from perceptio.data.items import Item
-from perceptio.data.limits import Limits
 from perceptio.data.names import is_ignored, is_not_a_sample
 from perceptio.data.records import MAIN
 from perceptio.errors import FileError
@@ -28,7 +28,6 @@ from perceptio.runs.workbench import evaluation_batch_size, views_at_once
 from perceptio.tasks.classification import TaskConfig, build_task
 
 BATCH_SIZE = 32  # at most; fewer where samples are large
-DECODING_THREADS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,22 +57,29 @@ def _predictions(
     model: Perceiver, facts: ModelFacts, files: Iterator[Path], device: torch.device
 ) -> Iterator[Prediction]:
     streams = facts.config.streams
-    read = partial(_read, StreamReader(streams, Limits()))
+    reader = StreamReader(streams, facts.config.source.limits)
     at_once = min(BATCH_SIZE, evaluation_batch_size(facts.config))
-    samples = samples_of(files, streams)
-    with ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decode") as pool:
-        while chunk := list(islice(samples, at_once)):
-            views = list(pool.map(read, [items for _, items in chunk]))
-            probabilities = _probabilities(model, facts, views, device)
-            for index, ((path, _), view) in enumerate(zip(chunk, views, strict=True)):
-                yield _answer(str(path), view, probabilities.get(index), facts.classes)
+    names: deque[str] = deque()
+
+    def parts() -> Iterator[Mapping[str, Item]]:
+        for path, items in samples_of(files, streams):
+            names.append(str(path))
+            yield items
+
+    # In child processes: a file that kills or hangs its decoder costs its own line and nothing else.
+    with Children(Views(reader), reader.allowance(whole=True)) as children:
+        answers = children.map(parts())
+        while chunk := list(islice(answers, at_once)):
+            probabilities = _probabilities(model, facts, chunk, device)
+            for index, views in enumerate(chunk):
+                yield _answer(names.popleft(), views, probabilities.get(index), facts.classes)
 
 
 def _probabilities(
-    model: Perceiver, facts: ModelFacts, views: Sequence[tuple[View, ...] | FileError], device: torch.device
+    model: Perceiver, facts: ModelFacts, views: Sequence[list[View] | FileError], device: torch.device
 ) -> dict[int, np.ndarray]:
     """Returns the class probabilities of the samples that could be read, by their place."""
-    batch = collate([Sample(index, view) for index, view in enumerate(views) if not isinstance(view, FileError)])
+    batch = collate([Sample(index, tuple(view)) for index, view in enumerate(views) if not isinstance(view, FileError)])
     if len(batch) == 0:
         return {}
     found = predict_batches(
@@ -136,18 +142,22 @@ def expand_folders(paths: Iterable[Path]) -> Iterator[Path]:
             yield from (Path(parent) / name for name in kept)
 
 
-def _read(reader: StreamReader, items: Mapping[str, Item]) -> tuple[View, ...] | FileError:
-    try:
-        return tuple(reader.evaluation_views(items))
-    except FileError as error:
-        return error
+@dataclass(frozen=True)
+class Views:
+    """Makes all views of a sample, in a child process."""
+
+    reader: StreamReader
+
+    def __call__(self, items: Mapping[str, Item]) -> Sequence[View]:
+        """Returns the views; raises FileError."""
+        return self.reader.evaluation_views(items)
 
 
 def _answer(
-    file: str, view: tuple[View, ...] | FileError, probabilities: np.ndarray | None, classes: Sequence[str]
+    file: str, views: list[View] | FileError, probabilities: np.ndarray | None, classes: Sequence[str]
 ) -> Prediction:
-    if isinstance(view, FileError):
-        return Prediction(file=file, label=None, probabilities=None, error=str(view))
+    if isinstance(views, FileError):
+        return Prediction(file=file, label=None, probabilities=None, error=str(views))
     assert probabilities is not None
     order = np.argsort(-probabilities, kind="stable")
     ranked = {classes[index]: float(probabilities[index]) for index in order}

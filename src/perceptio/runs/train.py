@@ -177,6 +177,8 @@ def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
         facts=exactness_facts(bench, options),
         sharding=options.sharding,
         blocks=bench.shard_blocks(),
+        allowance=bench.reader.allowance(whole=False),
+        batch_seconds=bench.batch_seconds,
     )
 
 

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from perceptio.data.dataset import EvaluationSamples, TrainingSamples
-from perceptio.data.limits import Limits
+from perceptio.data.lasting import BATCH_SECONDS
 from perceptio.data.order import ShardBlocks
 from perceptio.data.shards.source import ShardSource
 from perceptio.errors import UsageError
@@ -44,6 +44,8 @@ class TrainOptions:
     threads: int | None = None
     """Threads that compute; sums round otherwise with another number. Default: what PyTorch chooses; a run that goes on
     keeps its number."""
+    batch_seconds: float = BATCH_SECONDS
+    """How long the decoding of a batch may take before its process counts as hung and is started again."""
     tensorboard: bool = False
     """Whether to write TensorBoard events as well."""
     sharding: Sharding = "none"
@@ -67,6 +69,7 @@ class Workbench:
     processes: Processes
     folder: RunFolder
     workers: int
+    batch_seconds: float
     batch_size: int
 
     def evaluation_batches(self, split: str) -> EvaluationBatches:
@@ -79,6 +82,8 @@ class Workbench:
             num_workers=self.workers,
             rank=self.processes.rank,
             num_processes=self.processes.count,
+            allowance=self.reader.allowance(whole=True),
+            batch_seconds=self.batch_seconds,
         )
 
     def training_samples(self) -> TrainingSamples:
@@ -169,12 +174,13 @@ def build_workbench(
         config=config,
         prepared=prepared,
         task=task,
-        reader=StreamReader(config.streams, Limits()),
+        reader=StreamReader(config.streams, config.source.limits),
         model=build_perceiver(config.input_config(), config.model, len(prepared.classes)),
         accelerator=accelerator,
         processes=processes,
         folder=folder,
         workers=choose_workers(options.workers, prepared.survey.source),
+        batch_seconds=options.batch_seconds,
         batch_size=effective_batch_size(
             config.batch_size,
             len(prepared.records("train")),

@@ -5,15 +5,18 @@ from collections.abc import Iterator
 
 from accelerate import Accelerator
 
-from perceptio.data.batches import Batch, make_loader
+from perceptio.data.batches import Batch
+from perceptio.data.lasting import LastingBatches, Loss
 from perceptio.data.order import TrainingOrder
 from perceptio.data.records import Skipped
 from perceptio.errors import DataError
-from perceptio.training.job import Job
+from perceptio.training.job import Job, Report, WorkerLoss
 
 
 class Feed:
     """Hands out this process's micro-batches in order, from one step on.
+
+    A file that kills or hangs the worker that reads it costs itself alone (see `data.lasting`).
 
     Attributes:
         order: which samples a micro-batch has, and how they are mixed.
@@ -23,9 +26,12 @@ class Feed:
 
     order: TrainingOrder
 
-    def __init__(self, job: Job, accelerator: Accelerator, *, first_step: int, num_micro_batches: int) -> None:
+    def __init__(
+        self, job: Job, accelerator: Accelerator, report: Report, *, first_step: int, num_micro_batches: int
+    ) -> None:
         self.job = job
         self.accelerator = accelerator
+        self.report = report
         self.failures: list[Skipped] = []
         self.seconds_waited = 0.0
         self.restart(first_step, num_micro_batches)
@@ -49,10 +55,17 @@ class Feed:
             rank=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,
         )
-        pin_memory = self.accelerator.device.type == "cuda"
         self._asked = iter(self.order)
         self._batches: Iterator[Batch] = iter(
-            make_loader(job.samples, self.order, num_workers=job.num_workers, pin_memory=pin_memory)
+            LastingBatches(
+                job.samples,
+                self.order,
+                num_workers=job.num_workers,
+                allowance=job.allowance,
+                batch_seconds=job.batch_seconds,
+                pin_memory=self.accelerator.device.type == "cuda",
+                on_loss=self._tell,
+            )
         )
 
     def next_batch(self) -> Batch:
@@ -71,6 +84,9 @@ class Feed:
         if len(batch) != len(next(self._asked)):
             raise DataError(_unreadable(batch))
         return batch
+
+    def _tell(self, loss: Loss) -> None:
+        self.report(WorkerLoss(reason=loss.reason, quarantined=loss.quarantined))
 
 
 def _unreadable(batch: Batch) -> str:

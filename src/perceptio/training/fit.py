@@ -62,9 +62,8 @@ def fit(
         if average is not None:
             average.load(resume.average)
     runner = cast(nn.Module, torch.compile(model)) if job.config.compile else model
-    feed = Feed(
-        job, accelerator, first_step=state.step, num_micro_batches=_num_micro_batches(job, processes.count, state)
-    )
+    num_micro_batches = _num_micro_batches(job, processes.count, state)
+    feed = Feed(job, accelerator, report, first_step=state.step, num_micro_batches=num_micro_batches)
     train_step = TrainStep(
         job=job,
         accelerator=accelerator,

@@ -1,14 +1,16 @@
 """What the loop is given, and what it tells: plain values between training and whoever starts it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from perceptio.data.batches import Prepare
+from perceptio.data.children import Allowance
 from perceptio.data.dataset import TrainingSamples
+from perceptio.data.lasting import BATCH_SECONDS
 from perceptio.data.order import ShardBlocks
 from perceptio.data.records import Skipped
 from perceptio.errors import DataError, UsageError
@@ -32,6 +34,8 @@ class Job:
         facts: what must be equal for an exact resume.
         sharding: what each of several processes holds of the weights; one alone holds all of them.
         blocks: which shards the samples lie in, where they are not all shuffled together.
+        allowance: what reading one sample may take.
+        batch_seconds: how long a batch may take before its worker counts as hung.
     """
 
     model: Perceiver
@@ -52,6 +56,8 @@ class Job:
     facts: Mapping[str, Any]
     sharding: Sharding = "none"
     blocks: ShardBlocks | None = None
+    allowance: Allowance = field(default_factory=Allowance)
+    batch_seconds: float = BATCH_SECONDS
 
     @property
     def steps_per_epoch(self) -> int:
@@ -111,6 +117,18 @@ class TrainingWarning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorkerLoss:
+    """A process that reads files was lost; others went on in its place.
+
+    Attributes:
+        quarantined: files that harmed it and will not be read again; none where it was not a file's fault.
+    """
+
+    reason: str
+    quarantined: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitResult:
     """How training ended: "finished", "patience" or "interrupted"."""
 
@@ -119,7 +137,7 @@ class FitResult:
     failures: tuple[Skipped, ...]
 
 
-Event = StepReport | EvaluationReport | SaveFailure | TrainingWarning
+Event = StepReport | EvaluationReport | SaveFailure | TrainingWarning | WorkerLoss
 Report = Callable[[Event], None]
 
 

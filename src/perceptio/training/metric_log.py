@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from perceptio.disk import DISK, Disk, replace_file
-from perceptio.json_values import finite
+from perceptio.json_values import finite, parse_json
 
 
 class MetricLog:
@@ -36,7 +36,7 @@ class MetricLog:
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns all rows."""
-        return [json.loads(line) for line in self._kept_lines()]
+        return [parse_json(line) for line in self._kept_lines()]
 
     def cut_after(self, step: int) -> None:
         """Drops rows after a step, so that a resumed run repeats them instead of adding them twice."""

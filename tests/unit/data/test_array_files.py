@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perceptio.data import array_files
 from perceptio.data.array_files import read_array, read_array_header
 from perceptio.data.limits import Limits
 from perceptio.errors import FileError
@@ -104,9 +103,9 @@ def test_the_limit_is_checked_before_anything_is_read(tmp_path: Path, monkeypatc
     with pytest.raises(FileError, match=r"^takes 4,503,599,627,370,496 bytes as float32; the limit is 1,073,741,824"):
         read_array(path, LIMITS)
     small = save(tmp_path / "b.npy", values=np.ones(11))
-    monkeypatch.setattr(array_files, "MAX_ARRAY_BYTES", 43)
-    with pytest.raises(FileError, match=r"^takes 44 bytes as float32; the limit is 43 \(MAX_ARRAY_BYTES\)"):
-        read_array(small, LIMITS)
+    message = r"^takes 44 bytes as float32; the limit is 43 \(--source.limits.max-array-bytes\)$"
+    with pytest.raises(FileError, match=message):
+        read_array(small, Limits(max_array_bytes=43))
 
 
 def test_a_bomb_of_zeros_is_cut_off_by_its_header(tmp_path: Path):

@@ -328,7 +328,7 @@ def test_arrays(dtype: type, shape: tuple[int, ...]) -> None:
     unit = {"float32": 1, "float64": 1, "int16": 2**15, "int32": 2**31, "uint8": 2**7}[np.dtype(dtype).name]
     offset = 128 if dtype is np.uint8 else 0
     array = (values * unit + offset).astype(dtype)
-    sound = SoundArray(array, 10, 1)
+    sound = SoundArray(array, 10, 1, Limits())
     columns = ((array.astype(np.float64) - offset) / unit).reshape(11, -1)
     assert sound.seconds == 1.1
     found = sound.read(0.3, 10, 10)

@@ -49,11 +49,12 @@ def refusal(work, path: Path) -> str:
         (wav_bytes(np.zeros((9, 1)), 0, bits=16), "^damaged, or no sound or video file of a known kind$"),
         (
             wav_bytes(np.zeros((9, 1)), 2**31 - 1, bits=16),
-            r"^declares 2,147,483,647 samples a second; it must be 1 to 1,000,000 \(MAX_SAMPLE_RATE_HZ\)$",
+            r"^declares 2,147,483,647 samples a second; it must be 1 to 1,000,000 "
+            r"\(--source.limits.max-sample-rate-hz\)$",
         ),
         (
             wav_bytes(np.zeros((9, 65)), 8000, bits=16),
-            r"^declares 65 channels of sound; it must be 1 to 64 \(MAX_CHANNELS\)$",
+            r"^declares 65 channels of sound; it must be 1 to 64 \(--source.limits.max-sound-channels\)$",
         ),
     ],
 )
@@ -188,21 +189,22 @@ def test_flipped_bytes_and_cuts_raise_nothing_but_file_errors(
 
 def test_limits(tmp_path: Path) -> None:
     path = save(tmp_path / "a.wav", wav_bytes(np.zeros((50, 1)), 1_000_000, bits=8))
-    with pytest.raises(FileError, match=r"^has 94 bytes; the limit is 93 \(limit max_file_bytes\)$"):
+    with pytest.raises(FileError, match=r"^has 94 bytes; the limit is 93 \(--source.limits.max-file-bytes\)$"):
         probe_audio(path, Limits(max_file_bytes=93))
     with (
         AudioFile(path, 1, Limits()) as file,
         pytest.raises(
             FileError,
             match=r"^a window of 164.0 s has 164,000,000 samples at its 1,000,000 Hz; the limit is 67,108,864 "
-            r"\(MAX_WINDOW_VALUES\)$",
+            r"\(--source.limits.max-window-values\)$",
         ),
     ):
         file.read(0.0, 100, 1)
     flac = bytearray(encode(tmp_path / "a.flac", tones(1, 8000), 8000, "flac").read_bytes())
     flac[21] |= 0x0F  # the four highest of 36 bits that count the samples
     with pytest.raises(
-        FileError, match=r"^declares 8,0\d\d,\d{3} s of sound; the limit is 2,678,400 s \(MAX_SECONDS\)$"
+        FileError,
+        match=r"^declares 8,0\d\d,\d{3} s of sound; the limit is 2,678,400 s \(--source.limits.max-sound-seconds\)$",
     ):
         probe_audio(save(tmp_path / "b.flac", bytes(flac)), Limits())
 
@@ -253,4 +255,4 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
 )
 def test_arrays_that_are_no_sound(array: np.ndarray, message: str) -> None:
     with pytest.raises(FileError, match=message):
-        SoundArray(array, 8000, 1)
+        SoundArray(array, 8000, 1, Limits())

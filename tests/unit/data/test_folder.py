@@ -120,7 +120,7 @@ def test_a_class_may_be_missing_from_a_split(make_tree, limits: Limits) -> None:
 
 
 def test_too_many_files(make_tree) -> None:
-    with pytest.raises(DataError, match=r"^photos/ holds more than 2 files \(limit max_manifest_rows\)$"):
+    with pytest.raises(DataError, match=r"^photos/ holds more than 2 files \(--source.limits.max-manifest-rows\)$"):
         read_folder(make_tree("cat/1", "cat/2", "dog/1"), Limits(max_manifest_rows=2))
 
 

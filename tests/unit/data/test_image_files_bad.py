@@ -118,9 +118,13 @@ def bomb(width: int, height: int) -> bytes:
     ("width", "height", "message"),
     [
         (65_535, 65_535, "^declares more pixels than the limit of 64,000,000$"),
-        (10_000, 10_000, r"^declares 10,000 x 10,000 = 100,000,000 pixels; the limit is 64,000,000 \(limit "
-                         r"max_image_pixels\)$"),
-        (66_000, 2, r"^declares 66,000 x 2 pixels; the limit is 65,535 a side \(limit max_image_side\)$"),
+        (
+            10_000,
+            10_000,
+            r"^declares 10,000 x 10,000 = 100,000,000 pixels; the limit is 64,000,000 "
+            r"\(--source.limits.max-image-pixels\)$",
+        ),
+        (66_000, 2, r"^declares 66,000 x 2 pixels; the limit is 65,535 a side \(--source.limits.max-image-side\)$"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("read", [lambda p: decode_image(p, 3, Limits()), lambda p: probe_image(p, Limits())])
@@ -133,7 +137,9 @@ def test_pixels_just_inside_and_just_outside_the_limit(save, image: Image.Image)
     assert probe_image(save(image), Limits(max_image_pixels=23 * 37)) == (23, 37)
     with pytest.raises(FileError, match=r"declares 37 x 23 = 851 pixels; the limit is 850"):
         probe_image(save(image), Limits(max_image_pixels=850))
-    with pytest.raises(FileError, match=r"image file of [\d,]+ bytes; the limit is 100 \(limit max_image_file_bytes\)"):
+    with pytest.raises(
+        FileError, match=r"image file of [\d,]+ bytes; the limit is 100 \(--source.limits.max-image-file-bytes\)"
+    ):
         probe_image(save(image), Limits(max_image_file_bytes=100))
 
 

@@ -44,7 +44,7 @@ def test_a_member_shows_its_own_bytes_and_nothing_around_them(member: Member) ->
 
 def test_the_limit_of_members_is_named(member: Member) -> None:
     assert check_file(member, None, Limits(max_member_bytes=len(CONTENT))) == len(CONTENT)
-    message = r"^has 10,240 bytes; the limit of a shard's members is 10,239 \(limit max_member_bytes\)$"
+    message = r"^has 10,240 bytes; the limit of a shard's members is 10,239 \(--source.limits.max-member-bytes\)$"
     with pytest.raises(FileError, match=message):
         check_file(member, None, Limits(max_member_bytes=len(CONTENT) - 1))
 

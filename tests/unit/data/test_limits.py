@@ -56,7 +56,7 @@ def _large(folder: Path) -> Path:
         (_link_in_a_circle, "^is a link that leads in a circle$"),
         (_empty, r"^empty file \(0 bytes\)$"),
         (_folder, "^not a regular file but a folder$"),
-        (_large, r"^has 101 bytes; the limit is 100 \(limit max_file_bytes\)$"),
+        (_large, r"^has 101 bytes; the limit is 100 \(--source.limits.max-file-bytes\)$"),
         (lambda folder: folder / "gone", "^no such file$"),
         (lambda folder: folder / ("n" * 300), "^its name is longer than the system allows$"),
     ],

@@ -13,7 +13,6 @@ import pytest
 import trimesh
 
 import perceptio.data.mesh as mesh_module
-import perceptio.data.mesh_files as mesh_files
 from perceptio.data.limits import Limits
 from perceptio.data.mesh import Mesh, fan_triangles, parse_numbers
 from perceptio.data.mesh_files import probe_mesh, read_mesh
@@ -89,10 +88,10 @@ def off(header: str, *rows: str) -> bytes:
     return "\n".join([header, *rows]).encode()
 
 
-def refusal(path: Path) -> str | None:
+def refusal(path: Path, **changed: int) -> str | None:
     """Returns why a file is refused, or None; anything but a FileError ends the test."""
     try:
-        read_mesh(path, Limits())
+        read_mesh(path, Limits(**changed))
     except FileError as error:
         return str(error)
     return None
@@ -207,12 +206,12 @@ def test_off_with_polygons_and_colours_agrees_with_trimesh(save, limits: Limits)
          "damaged OFF file: a face is no list of whole numbers"),
         ("a.off", b"OFF\n0 0 0\n", "holds no vertices"),
         ("a.off", b"OFF\n999999999999 1 0\n0 0 0",
-         "has 999,999,999,999 vertices; the limit is 20,000,000 (limit MAX_VERTICES)"),
+         "has 999,999,999,999 vertices; the limit is 20,000,000 (--source.limits.max-vertices)"),
         ("a.ply", b"plywood", "truncated PLY file: its header does not end"),
         ("a.ply", b"solid", "no PLY file: it begins with 'solid'"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 0\nend_header\n", "holds no vertices"),
         ("a.ply", b"ply\nformat binary_little_endian 1.0\nelement vertex 88888888888\nproperty float x\nend_header\n",
-         "has 88,888,888,888 vertices; the limit is 20,000,000 (limit MAX_VERTICES)"),
+         "has 88,888,888,888 vertices; the limit is 20,000,000 (--source.limits.max-vertices)"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex -3\nend_header\n",
          "damaged PLY file: its header says 'element vertex -3'"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float x\nend_header\n",
@@ -220,7 +219,7 @@ def test_off_with_polygons_and_colours_agrees_with_trimesh(save, limits: Limits)
         ("a.ply", b"ply\nelement vertex 1\nproperty float x\nend_header\n",
          "damaged PLY file: its header does not say how values are written"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement edge 99999999999\nproperty int a\nend_header\n",
-         "declares 99,999,999,999 elements; the limit is 40,000,000 (limit MAX_FACES)"),
+         "declares 99,999,999,999 elements; the limit is 40,000,000 (--source.limits.max-faces)"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty list float float x\nend_header\n",
          "damaged PLY file: its header says 'list float float'"),
         ("a.ply", b"ply\nformat binary_big_endian 1.0\nelement vertex 1\nproperty list uchar float x\nend_header\n\xff",
@@ -294,27 +293,36 @@ def test_a_header_cannot_make_numpy_allocate(save) -> None:
     )
 
 
-def test_a_zip_bomb_is_refused_by_its_directory(save, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mesh_files, "MAX_FILE_BYTES", 200_000)
+def test_a_zip_bomb_is_refused_by_its_directory(save) -> None:
     content = npz(points=np.zeros((10_007, 3)))
     assert len(content) < 2_000
-    assert refusal(save(content, "a.npz")) == "its array 'points' has 240,296 bytes; the limit is 200,000"
+    assert refusal(save(content, "a.npz"), max_mesh_file_bytes=200_000) == (
+        "its array 'points' has 240,296 bytes; the limit is 200,000 (--source.limits.max-mesh-file-bytes)"
+    )
+    assert refusal(save(content, "a.npz"), max_mesh_file_bytes=240_296) is None
 
 
-def test_the_limit_of_file_size_is_named(save, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mesh_files, "MAX_FILE_BYTES", 100)
-    assert refusal(save(b"0" * 101, "a.off")) == "has 101 bytes; the limit of meshes is 100 (limit MAX_FILE_BYTES)"
+def test_an_archive_of_too_many_arrays_is_refused(save) -> None:
+    path = save(npz(points=VERTICES, other=FACES, third=FACES), "a.npz")
+    assert refusal(path, max_archive_members=3) is None
+    assert refusal(path, max_archive_members=2) == (
+        "holds 3 arrays; the limit is 2 (--source.limits.max-archive-members)"
+    )
+
+
+def test_the_limit_of_file_size_is_named(save) -> None:
+    assert refusal(save(b"0" * 101, "a.off"), max_mesh_file_bytes=100) == (
+        "has 101 bytes; the limit of meshes is 100 (--source.limits.max-mesh-file-bytes)"
+    )
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_every_kind_keeps_to_the_limit_of_vertices(save, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_every_kind_keeps_to_the_limit_of_vertices(save, kind: str) -> None:
     path = save(exported(kind), f"a.{kind}")
-    monkeypatch.setattr(mesh_module, "MAX_VERTICES", 15 if kind == "stl" else 7)
-    assert refusal(path) is None
-    monkeypatch.setattr(mesh_module, "MAX_VERTICES", 6)
-    reason = refusal(path)
+    assert refusal(path, max_vertices=15 if kind == "stl" else 7) is None
+    reason = refusal(path, max_vertices=6)
     assert reason is not None
-    assert reason.endswith("vertices; the limit is 6 (limit MAX_VERTICES)")
+    assert reason.endswith("vertices; the limit is 6 (--source.limits.max-vertices)")
 
 
 def gltf_with(change) -> bytes:
@@ -349,15 +357,15 @@ def test_gltf_that_would_cost_memory_or_open_files_is_refused(save) -> None:
 
     num_nodes = len(json.loads(exported("gltf"))["nodes"]) + 100_000
     for change, message in (
-        (crowded, f"has {num_nodes:,} nodes; the limit is 100,000 (limit MAX_SCENE_NODES)"),
+        (crowded, f"has {num_nodes:,} nodes; the limit is 100,000 (--source.limits.max-scene-nodes)"),
         (sparse, "has sparse accessors, which are not read; export it without them"),
-        (many, "has 90,001,000 vertices; the limit is 20,000,000 (limit MAX_VERTICES)"),
+        (many, "has 90,001,000 vertices; the limit is 20,000,000 (--source.limits.max-vertices)"),
         (elsewhere, "keeps its geometry in another file, which is not opened; export it as one .glb file"),
         (
             packed,
             "its geometry is packed (KHR_draco_mesh_compression), which is not read; export it without compression",
         ),
-        (endless, "declares more than 160,000,000 values (limit 8 x MAX_VERTICES)"),
+        (endless, "declares more than 160,000,000 values (8 x --source.limits.max-vertices)"),
         (misfit, "damaged glTF file: its parts do not fit together"),
     ):
         assert refusal(save(gltf_with(change), "a.gltf")) == message
@@ -482,5 +490,5 @@ def test_numbers_are_read_across_the_ends_of_blocks(monkeypatch: pytest.MonkeyPa
 
 def test_fans_of_polygons() -> None:
     corners = np.array([5, 6, 7, 8, -1, 1, 2, -1, -1, 3, 4, 9, -1, 0, 1, 2])
-    assert fan_triangles(corners).tolist() == [[5, 6, 7], [5, 7, 8], [3, 4, 9], [0, 1, 2]]
-    assert fan_triangles(np.array([], dtype=np.int64)).shape == (0, 3)
+    assert fan_triangles(corners, Limits()).tolist() == [[5, 6, 7], [5, 7, 8], [3, 4, 9], [0, 1, 2]]
+    assert fan_triangles(np.array([], dtype=np.int64), Limits()).shape == (0, 3)

@@ -40,7 +40,7 @@ def test_suffix(name: str, suffix: str) -> None:
     [
         ([], "^d/ has no class; there must be at least two to tell apart$"),
         (["cat"], "^d/ has only one class, cat; there must be at least two to tell apart$"),
-        (["a", "b", "c", "d"], r"^d/ has 4 classes; the limit is 3 \(limit max_classes\)$"),
+        (["a", "b", "c", "d"], r"^d/ has 4 classes; the limit is 3 \(--source.limits.max-classes\)$"),
         (["a", " "], "^d/ has a class without a name; every class needs one$"),
         (["a", "b" * 11], "^d/ has a class name of 11 characters; the limit is 10: b+"),
         (["a", "b\x1b"], r"^d/ has a class name with unprintable characters: b\\x1b; rename it$"),

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perceptio.data import video_files
 from perceptio.data.crops import Box
 from perceptio.data.limits import Limits
 from perceptio.data.video_files import check_video, open_video, probe_video
@@ -404,14 +403,13 @@ def test_files_are_closed(tmp_path: Path) -> None:
     assert open_files() == before
 
 
-def test_a_check_of_a_long_file_stays_in_bounded_memory(tmp_path: Path, monkeypatch, frames_decoded) -> None:
+def test_a_check_of_a_long_file_stays_in_bounded_memory(tmp_path: Path, frames_decoded) -> None:
     path = write_numbered(tmp_path / "a.mp4", 300)
     tracemalloc.start()
     check_video(path, Limits())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2_000_000  # 300 frames as RGB would take 5.8 MB
-    monkeypatch.setattr(video_files, "MAX_CHECKED_FRAMES", 20)
     frames_decoded.clear()
-    check_video(path, Limits())
+    check_video(path, Limits(max_checked_frames=20))
     assert len(frames_decoded) == 20

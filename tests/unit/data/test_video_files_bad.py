@@ -7,7 +7,6 @@ import av
 import numpy as np
 import pytest
 
-from perceptio.data import video_files
 from perceptio.data.crops import Box
 from perceptio.data.limits import Limits
 from perceptio.data.video_files import check_video, open_video, probe_video
@@ -91,7 +90,7 @@ def test_a_video_without_frames(tmp_path: Path) -> None:
 
 def refusal(path: Path) -> str:
     """Returns why a file is refused, or nothing; anything but a FileError ends the test."""
-    limits = Limits(max_image_pixels=10**6)
+    limits = Limits(max_frame_pixels=10**6)
     try:
         check_video(path, limits)
         with open_video(path, limits) as video:
@@ -126,21 +125,22 @@ def test_frames_without_a_pixel_are_refused() -> None:
 def test_limits_come_before_memory(tmp_path: Path, monkeypatch) -> None:
     path = write_numbered(tmp_path / "a.mp4", 3)
     with pytest.raises(
-        FileError, match=r"^declares frames of 98 x 66 = 6,468 pixels; the limit is 6,467 \(limit max_image_pixels\)$"
+        FileError,
+        match=r"^declares frames of 98 x 66 = 6,468 pixels; the limit is 6,467 \(--source.limits.max-frame-pixels\)$",
     ):
-        open_video(path, Limits(max_image_pixels=6467))
+        open_video(path, Limits(max_frame_pixels=6467))
     with pytest.raises(
-        FileError, match=r"^declares frames of 98 x 66 pixels; the limit is 97 a side \(limit max_image_side\)$"
+        FileError,
+        match=r"^declares frames of 98 x 66 pixels; the limit is 97 a side \(--source.limits.max-image-side\)$",
     ):
         check_video(path, Limits(max_image_side=97))
     stretched = tmp_path / "b.mp4"
     write_frames(stretched, [quarters(64, 96)], layout="yuv444p", pixel_aspect=Fraction(5, 1))
     with pytest.raises(FileError, match=r"^declares frames of 480 x 64 = 30,720 pixels; the limit is 30,000 "):
-        probe_video(stretched, Limits(max_image_pixels=30_000))
-    monkeypatch.setattr(video_files, "MAX_CLIP_PIXELS", 4 * 66 * 98)
-    with open_video(path, Limits()) as video:
+        probe_video(stretched, Limits(max_frame_pixels=30_000))
+    with open_video(path, Limits(max_clip_pixels=4 * 66 * 98)) as video:
         assert video.frames_at([0.0] * 4).shape == (4, 66, 98, 3)
-        message = r"^5 frames of 98 x 66 pixels are asked for; the limit is 25,872 pixels \(MAX_CLIP_PIXELS\)$"
+        message = r"^5 frames of 98 x 66 pixels .* the limit is 25,872 pixels \(--source.limits.max-clip-pixels\)$"
         with pytest.raises(FileError, match=message):
             video.frames_at([0.0] * 5)
 
@@ -171,7 +171,7 @@ def test_a_size_that_changes_in_mid_file(tmp_path: Path) -> None:
         frames = video.frames_at(middles([3, 20, 11, 23]))
         assert frames.shape == (4, 66, 98, 3)
         assert numbers_of(frames) == [3, 20, 11, 23]
-    small = Limits(max_image_pixels=10_000)
+    small = Limits(max_frame_pixels=10_000)
     check_video(path, small)
     with open_video(path, small) as video:
         assert numbers_of(video.frames_at(middles([20, 3]))) == [11, 3]  # what cannot be decoded does not appear

@@ -1,12 +1,12 @@
 """VRML files: what is read, where it stands, which colour it has, and what is refused."""
 
 import gzip
+import time
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from perceptio.data import vrml
 from perceptio.data.limits import Limits
 from perceptio.data.mesh import Mesh
 from perceptio.data.mesh_files import probe_mesh, read_mesh
@@ -24,8 +24,8 @@ GEOMETRY = f"IndexedFaceSet {{ coord Coordinate {{ {POINTS} }} coordIndex [0, 1,
 SHAPE = f"Shape {{ geometry {GEOMETRY} }}"
 
 
-def mesh_of(text: str) -> Mesh:
-    return read_vrml(text.encode("latin-1"), 10**6)
+def mesh_of(text: str, limits: Limits | None = None) -> Mesh:
+    return read_vrml(text.encode("latin-1"), limits or Limits())
 
 
 def corners(mesh: Mesh) -> np.ndarray:
@@ -37,9 +37,9 @@ def moved(points: np.ndarray, offset: list[float]) -> np.ndarray:
     return points + np.array(offset)
 
 
-def refusal(text: str) -> str:
+def refusal(text: str, limits: Limits | None = None) -> str:
     with pytest.raises(FileError) as caught:
-        mesh_of(text)
+        mesh_of(text, limits)
     return str(caught.value)
 
 
@@ -162,14 +162,17 @@ def test_gzipped_files_up_to_the_limit(save, limits: Limits, monkeypatch: pytest
     path = save(gzip.compress(content), "a.wrl")
     np.testing.assert_array_equal(corners(read_mesh(path, limits)), [TRIANGLE])
     assert probe_mesh(path, limits) == (3, 1)
-    np.testing.assert_array_equal(corners(read_vrml(gzip.compress(content), len(content))), [TRIANGLE])
+    np.testing.assert_array_equal(
+        corners(read_vrml(gzip.compress(content), Limits(max_mesh_file_bytes=len(content)))), [TRIANGLE]
+    )
     bomb = gzip.compress(content + b" " * 10_000_000)
-    with pytest.raises(FileError, match=r"^holds more than 500,000 bytes once unpacked \(limit MAX_FILE_BYTES\)$"):
-        read_vrml(bomb, 500_000)
+    message = r"^holds more than 500,000 bytes once unpacked \(--source.limits.max-mesh-file-bytes\)$"
+    with pytest.raises(FileError, match=message):
+        read_vrml(bomb, Limits(max_mesh_file_bytes=500_000))
     with pytest.raises(FileError, match=r"^truncated gzip file$"):
-        read_vrml(gzip.compress(content)[:-9], 10**6)
+        read_vrml(gzip.compress(content)[:-9], limits)
     with pytest.raises(FileError, match=r"^damaged gzip file$"):
-        read_vrml(b"\x1f\x8b" + b"\xff" * 50, 10**6)
+        read_vrml(b"\x1f\x8b" + b"\xff" * 50, limits)
 
 
 @pytest.mark.parametrize(
@@ -201,16 +204,25 @@ def test_gzipped_files_up_to_the_limit(save, limits: Limits, monkeypatch: pytest
          "has a body that is not made of faces (Sphere); export it as faces (IndexedFaceSet)"),
         (V2 + "PROTO Part [ ] { Group { } } " + SHAPE,
          "has nodes of its own kind, which are not read (PROTO); export it as faces (IndexedFaceSet)"),
-        (V2 + "Group { " * 201 + "}" * 201, "has more than 200 nodes inside each other (limit MAX_DEPTH)"),
+        (V2 + "Group { " * 201 + "}" * 201,
+         "has more than 200 nodes inside each other (--source.limits.max-mesh-depth)"),
         (V2 + "DEF a0 Group { }" + "".join(f"DEF a{i + 1} Group {{ USE a{i} }}" for i in range(210)),
-         "has more than 200 nodes inside each other (limit MAX_DEPTH)"),
+         "has more than 200 nodes inside each other (--source.limits.max-mesh-depth)"),
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str, message: str) -> None:
     assert refusal(text) == message
 
 
-def test_repetition_of_repetitions_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vrml, "MAX_NODES", 10_007)
+def test_repetition_of_repetitions_is_stopped() -> None:
     text = V2 + "DEF a0 Group { }" + "".join(f"DEF a{i + 1} Group {{ {f'USE a{i} ' * 10} }}" for i in range(30))
-    assert refusal(text) == "repeats nodes (USE) to more than 10,007 (limit MAX_NODES)"
+    assert refusal(text, Limits(max_mesh_nodes=10_007)) == (
+        "repeats nodes (USE) to more than 10,007 (--source.limits.max-mesh-nodes)"
+    )
+
+
+def test_a_string_that_does_not_end_costs_no_more_than_its_length() -> None:
+    """Two million escaped quotes: a search that tried each of them as a beginning would take hours."""
+    began = time.monotonic()
+    assert refusal(V2 + 'Group { title "' + '\\"' * 2_000_000) == "truncated VRML file: 1 nodes are not closed"
+    assert time.monotonic() - began < 60

@@ -33,7 +33,7 @@ def shard_names(content: bytes, limits: Limits) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise FileError("does not list its shards")
     if len(names) > limits.max_shards or len(set(names)) != len(names):
-        raise FileError(f"lists shards twice, or more than {limits.max_shards:,} (limit max_shards)")
+        raise FileError(f"lists shards twice, or more than {limits.max_shards:,} (--source.limits.max-shards)")
     if any("/" in name or why_refused(name, 0, limits) is not None for name in names):
         raise FileError("lists shards that do not lie beside it")
     return names

@@ -103,7 +103,7 @@ def _choices(inner: str, limits: Limits) -> list[str]:
 
 
 def _too_many(pattern: str, limits: Limits) -> UsageError:
-    return UsageError(f"{pattern} stands for more than {limits.max_shards:,} shards (limit max_shards)")
+    return UsageError(f"{pattern} stands for more than {limits.max_shards:,} shards (--source.limits.max-shards)")
 
 
 def _listed_on_disk(folder: Path) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ def why_refused(name: str, size: int, limits: Limits) -> str | None:
     except FileError as error:
         return str(error)
     if size > limits.max_member_bytes:
-        return f"has {size:,} bytes; the limit is {limits.max_member_bytes:,} (limit max_member_bytes)"
+        return f"has {size:,} bytes; the limit is {limits.max_member_bytes:,} (--source.limits.max-member-bytes)"
     return None
 
 

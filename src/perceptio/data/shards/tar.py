@@ -82,7 +82,8 @@ def walk_tar(stream: io.BufferedIOBase, num_bytes: int, limits: Limits) -> Itera
         count += 1
         if count > limits.max_shard_members:
             raise FileError(
-                f"has more than {limits.max_shard_members:,} members (limit max_shard_members); pack smaller shards"
+                f"has more than {limits.max_shard_members:,} members (--source.limits.max-shard-members); "
+                "pack smaller shards"
             )
         position += BLOCK_BYTES
         size = header.size if long_size is None or header.kind in (b"x", b"g", b"L", b"K") else long_size
@@ -169,7 +170,7 @@ def _extension(stream: io.BufferedIOBase, position: int, size: int, limits: Limi
     if size > limits.max_shard_header_bytes:
         raise FileError(
             f"has an extended header of {size:,} bytes; the limit is {limits.max_shard_header_bytes:,} "
-            "(limit max_shard_header_bytes)"
+            "(--source.limits.max-shard-header-bytes)"
         )
     return _read(stream, position, size)
 

@@ -41,7 +41,10 @@ def test_an_index_comes_back_as_it_was_and_is_written_the_same_each_time() -> No
         (b"[1]\n", "damaged index: a line is no JSON object"),
         (b'{"format": 2}\n', "is an index of format 2; 1 is read"),
         (b'{"format": 1, "shards": "a"}\n', "does not list its shards"),
-        (b'{"format": 1, "shards": ["a", "a"]}\n', "lists shards twice, or more than 100,000 (limit max_shards)"),
+        (
+            b'{"format": 1, "shards": ["a", "a"]}\n',
+            "lists shards twice, or more than 100,000 (--source.limits.max-shards)",
+        ),
         (b'{"format": 1, "shards": ["../a.tar"]}\n', "lists shards that do not lie beside it"),
         (b'{"format": 1, "shards": ["a.tar"]}\n', "truncated index: it lists 1 shards and describes 0"),
         (changed(name="b.tar"), "damaged index: it describes other shards than it lists"),

@@ -16,10 +16,10 @@ def test_patterns_count_and_list() -> None:
     assert expand_braces("plain.tar", LIMITS) == ("plain.tar",)
     with pytest.raises(UsageError, match=r"^\{5\.\.3\} counts backwards; write \{3\.\.5\}$"):
         expand_braces("{5..3}.tar", LIMITS)
-    message = r"^\{0\.\.99999999\} stands for more than 100,000 shards \(limit max_shards\)$"
+    message = r"^\{0\.\.99999999\} stands for more than 100,000 shards \(--source.limits.max-shards\)$"
     with pytest.raises(UsageError, match=message):
         expand_braces("{0..99999999}.tar", LIMITS)
-    message = r"^\{0\.\.9\}\{0\.\.9\} stands for more than 99 shards \(limit max_shards\)$"
+    message = r"^\{0\.\.9\}\{0\.\.9\} stands for more than 99 shards \(--source.limits.max-shards\)$"
     with pytest.raises(UsageError, match=message):
         expand_braces("{0..9}{0..9}", Limits(max_shards=99))
 

@@ -156,7 +156,7 @@ def test_a_name_that_stands_twice_and_a_member_that_is_too_large(make_shards, tm
         {"b.tar": {"1.jpg": b"a" * 9, "1.cls": b"0", "2.jpg": b"b", "2.cls": b"1", "3.jpg": b"c", "3.cls": b"0"}}
     )
     small = read_shards(str(folder), Limits(max_member_bytes=8))
-    assert small.skipped == (Skipped("1.jpg", "has 9 bytes; the limit is 8 (limit max_member_bytes)"),)
+    assert small.skipped == (Skipped("1.jpg", "has 9 bytes; the limit is 8 (--source.limits.max-member-bytes)"),)
 
 
 def test_the_same_names_in_several_shards_are_other_samples(make_shards) -> None:

@@ -129,12 +129,14 @@ def test_whole_members_before_any_cut_are_found() -> None:
 def test_the_limits_hold() -> None:
     content = made([file("a"), file("b")])
     assert len(walked(content, Limits(max_shard_members=2))) == 2
-    with pytest.raises(FileError, match=r"^has more than 1 members \(limit max_shard_members\); pack smaller shards$"):
+    with pytest.raises(
+        FileError, match=r"^has more than 1 members \(--source.limits.max-shard-members\); pack smaller shards$"
+    ):
         walked(content, Limits(max_shard_members=1))
     entry, body = file("a")
     entry.pax_headers = {"comment": "x" * 5000}
     content = made([(entry, body)], format=tarfile.PAX_FORMAT)
-    message = r"^has an extended header of 5,\d+ bytes; the limit is 5,000 \(limit max_shard_header_bytes\)$"
+    message = r"^has an extended header of 5,\d+ bytes; the limit is 5,000 \(--source.limits.max-shard-header-bytes\)$"
     with pytest.raises(FileError, match=message):
         walked(content, Limits(max_shard_header_bytes=5000))
 

@@ -1,0 +1,165 @@
+"""Work that harms the process that does it, and a decoder that does so on files of certain names."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perceptio.errors import AbsentError, DataError, FileError, MissingExtraError
+
+MEMORY_BYTES = 200 * 2**20
+
+
+def act(job: str) -> Any:
+    """Does what a job's name says before its first dot; any other name comes back with this process's id."""
+    word = job.partition(".")[0]
+    if word in _ACTIONS:
+        return _ACTIONS[word]()
+    return [job, os.getpid()]
+
+
+def _segfault() -> None:
+    ctypes.string_at(0)
+
+
+def _abort() -> None:
+    os.abort()
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def _sleep() -> None:
+    time.sleep(3600)
+
+
+def _eat() -> int:
+    return len(np.ones(2 * MEMORY_BYTES, np.uint8))
+
+
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _quit() -> None:
+    os._exit(3)
+
+
+def _worker() -> None:
+    if multiprocessing.parent_process() is not None:  # a loader's worker, and no child of ours
+        os._exit(1)
+
+
+def _refuse() -> None:
+    raise FileError("broken on purpose")
+
+
+def _absent() -> None:
+    raise AbsentError("has no sound")
+
+
+def _missing() -> None:
+    raise MissingExtraError("reading sound", "media")
+
+
+def _data() -> None:
+    raise DataError("the disk failed 3 times")
+
+
+def _system() -> None:
+    raise OSError(5, "Input/output error")
+
+
+def _bug() -> None:
+    raise KeyError("a bug")
+
+
+def _views() -> list[dict[str, np.ndarray]]:
+    return [{"image": np.arange(12, dtype=np.uint8).reshape(2, 2, 3)}, {"audio": np.zeros((0, 1), np.float32)}]
+
+
+def _modules() -> list[str]:
+    return sorted(name for name in sys.modules if name.partition(".")[0] == name)
+
+
+_ACTIONS = {
+    "segfault": _segfault,
+    "abort": _abort,
+    "spin": _spin,
+    "sleep": _sleep,
+    "eat": _eat,
+    "killed": _killed,
+    "quit": _quit,
+    "worker": _worker,
+    "refuse": _refuse,
+    "absent": _absent,
+    "missing": _missing,
+    "data": _data,
+    "system": _system,
+    "bug": _bug,
+    "views": _views,
+    "modules": _modules,
+}
+
+
+@dataclass(frozen=True)
+class HarmfulReader:
+    """Shows each picture as it is, except for those whose path says what harm they do: `a/segfault.7.png`."""
+
+    def training_view(self, items: Mapping[str, Any], random: np.random.Generator) -> dict[str, np.ndarray]:
+        (view,) = self.evaluation_views(items)
+        noise = random.integers(0, 2, view["image"].shape, dtype=np.uint8)
+        return {"image": view["image"] ^ noise}
+
+    def evaluation_views(self, items: Mapping[str, Any]) -> Sequence[dict[str, np.ndarray]]:
+        (path,) = items.values()
+        act(path.name)
+        content = np.frombuffer(path.read_bytes().ljust(12, b"\0")[:12], np.uint8)
+        return [{"image": content.reshape(2, 2, 3)}]
+
+
+def look(items: Mapping[str, Any], full: bool) -> dict[str, bool]:
+    """Does what the file's name says, and tells whether to decode it whole."""
+    (path,) = items.values()
+    act(path.name)
+    return {"full": full}
+
+
+def look_at_picture(items: Mapping[str, Any], full: bool) -> list[int]:
+    """Returns the size of the only part; decodes it if asked to."""
+    from perceptio.data.image_files import decode_image, probe_image
+    from perceptio.data.limits import Limits
+
+    (path,) = items.values()
+    size = probe_image(path, Limits())
+    if full:
+        decode_image(path, 3, Limits())
+    return list(size)
+
+
+def name_parts(items: Mapping[str, Any], full: bool) -> dict[str, str]:
+    """Returns the path of each part."""
+    return {part: str(path) for part, path in items.items()}
+
+
+@dataclass(frozen=True)
+class Noting:
+    """Looks at a file as `look` does, and notes that it did."""
+
+    notes: Path
+
+    def __call__(self, items: Mapping[str, Any], full: bool) -> dict[str, bool]:
+        (path,) = items.values()
+        with self.notes.open("a") as file:
+            file.write(f"{path.name}\n")
+        return look(items, full)
