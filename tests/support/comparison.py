@@ -6,7 +6,8 @@ from typing import Any
 
 from perceptio.runs.folder import RunFolder
 
-CLOCKS = {"seconds", "samples_per_second", "data_wait_share"}
+# What a clock or the system tells, and no two runs have alike.
+CLOCKS = {"seconds", "samples_per_second", "data_wait_share", "memory_bytes", "peak_memory_bytes"}
 
 
 def run_content(path: Path) -> dict[str, Any]:

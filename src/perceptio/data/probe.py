@@ -64,7 +64,7 @@ class _Work(Generic[_Facts]):
     """What is done to one sample in a child."""
 
     looking: Looking[_Facts]
-    root: Path
+    root: Path | None
 
     def __call__(self, job: tuple[str, Mapping[str, Item]]) -> _Facts:
         name, items = job
@@ -132,7 +132,6 @@ def _looked_at(source: Source, records: list[Record], looking: Looking[Any]) -> 
             yield record, error
     if not sound:
         return
-    assert source.root is not None
     jobs = ((printable(record.name), source.load(record)) for record in sound)
     with Children(_Work(looking, source.root), looking.allowance, jobs_a_message=_JOBS_A_MESSAGE) as children:
         yield from zip(sound, children.map(jobs), strict=True)
