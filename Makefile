@@ -34,11 +34,14 @@ demo: $(READY)
 check: $(READY)
 	cd $(ROOT) && SKIP=fast-tests $(BIN)/pre-commit run --all-files --show-diff-on-failure
 
+# A file of tests stays in one process, for its tests share what is costly to make (a trained run).
+TESTS := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadscope
+
 quick: check
-	cd $(ROOT) && $(BIN)/python -m pytest -q -m "not slow"
+	cd $(ROOT) && $(TESTS) -m "not slow"
 
 test: check
-	cd $(ROOT) && $(BIN)/python -m pytest -q
+	cd $(ROOT) && $(TESTS)
 
 # Resolves pyproject.toml with all extras in a fresh environment and writes down what came.
 lock:
