@@ -35,7 +35,7 @@ def main() -> None:
     broken = make_folder(options.stamps, folder, np.random.default_rng(0))
     began = time.monotonic()
     command = [sys.executable, "-m", "perceptio", "train", "--data", str(folder), "--out", str(run), "--json"]
-    result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
     with (run / "skipped.csv").open() as file:
         skipped = {row["file"]: row["reason"] for row in csv.DictReader(file)}
     with (run / "predictions.csv").open() as file:

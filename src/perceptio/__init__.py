@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perceptio.version import __version__
 
 if TYPE_CHECKING:
-    from perceptio.api import Run, choose, info, list_recipes, load, recipe, train
+    from perceptio.api import Run, check, choose, info, list_recipes, load, pack, recipe, train
     from perceptio.inputs.grid import GridEncoding, GridInput, GridInputConfig
     from perceptio.inputs.points import PointInput, PointInputConfig
     from perceptio.inputs.streams import StreamsInput, StreamsInputConfig
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perceptio.models.heads import ClassificationHead
     from perceptio.models.perceiver import Perceiver, build_perceiver
     from perceptio.runs.config import RunConfig
+    from perceptio.screens.choice import screen
 
 _HOMES = {
     "train": "perceptio.api",
@@ -32,7 +33,10 @@ _HOMES = {
     "list_recipes": "perceptio.api",
     "info": "perceptio.api",
     "load": "perceptio.api",
+    "pack": "perceptio.api",
+    "check": "perceptio.api",
     "Run": "perceptio.api",
+    "screen": "perceptio.screens.choice",
     "RunConfig": "perceptio.runs.config",
     "Perceiver": "perceptio.models.perceiver",
     "build_perceiver": "perceptio.models.perceiver",
@@ -60,7 +64,10 @@ __all__ = [
     "choose",
     "info",
     "load",
+    "pack",
+    "check",
     "Run",
+    "screen",
     "RunConfig",
     "Perceiver",
     "build_perceiver",

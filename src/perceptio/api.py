@@ -5,6 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from perceptio.data.shards.packing import SHARD_BYTES, Packed
+from perceptio.data.sources import SourceFormat
+from perceptio.data.splits import SplitConfig
 from perceptio.errors import UsageError
 from perceptio.recipes.about import tell_about
 from perceptio.recipes.automatic import Choice, choose_config
@@ -18,9 +21,11 @@ from perceptio.runs.folder import RunFolder, read_config
 from perceptio.runs.machine import Device
 from perceptio.runs.measured import Measured
 from perceptio.runs.model_file import find_model_file, read_model
+from perceptio.runs.opening import Reason
 from perceptio.runs.predict import Prediction, predict_files
 from perceptio.runs.resume import ResumeOptions, resume_run
-from perceptio.runs.screen import Screen
+from perceptio.runs.screen import Screen, SilentScreen
+from perceptio.runs.shards import Checked, check_data, pack_data
 from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
 
@@ -78,6 +83,7 @@ def train(
     resume: str | Path | None = None,
     step: int | None = None,
     accept_changes: bool = False,
+    time: float | None = None,
     screen: Screen | None = None,
 ) -> "Run":
     """Trains a recipe, a config, or whatever suits the data, and returns the run.
@@ -94,17 +100,19 @@ def train(
         workers: processes that decode files; None: one per spare core, none for arrays.
         threads: threads that compute; None: what PyTorch chooses, and what it was where a run goes on.
         tensorboard: whether to write TensorBoard events as well.
-        resume: run folder to go on with; only epochs, device, workers, threads, tensorboard, screen and the next two go
-            with it.
+        resume: run folder to go on with; of what stands above, only epochs and the way it runs may be given as well.
         step: the checkpoint to go on from; None: the newest that is whole.
         accept_changes: whether data that is not what it was is taken as it is now; the run is then not exact.
-        screen: is told about choices and progress.
+        time: seconds that the whole run may take, instead of epochs; of a resumed run, those that are to come.
+        screen: is told about choices and progress; `perceptio.screen()` returns one for where this Python runs.
 
     Raises:
         PerceptioError: with the rule, the value and the way out.
     """
     place = None if out is None else Path(out)
-    options = TrainOptions(out=place, device=device, workers=workers, threads=threads, tensorboard=tensorboard)
+    options = TrainOptions(
+        out=place, device=device, workers=workers, threads=threads, tensorboard=tensorboard, time=time
+    )
     typed: dict[str, Any] = {
         "data": None if data is None else str(data),
         "batch_size": batch_size,
@@ -115,26 +123,88 @@ def train(
         _refuse_with_resume(resume, {"config": config, **typed, "out": out})
         how = ResumeOptions(epochs=epochs, step=step, accept_changes=accept_changes)
         return Run(resume_run(Path(resume), options, resume=how, screen=screen).folder)
-    for name, given in {"step": step is not None, "accept_changes": accept_changes}.items():
-        if given:
-            raise UsageError(f"{name} has no effect without resume; remove it")
+    _refuse_without_resume({"step": step is not None, "accept_changes": accept_changes})
     typed["epochs"] = None if epochs is None else float(epochs)
-    chosen, survey = _configure(config, typed, device, screen)
-    return Run(train_run(chosen, options, survey=survey, screen=screen).folder)
+    chosen, reasons, survey = _configure(config, typed, device, time)
+    return Run(train_run(chosen, options, survey=survey, reasons=reasons, screen=screen).folder)
+
+
+def pack(
+    data: str | Path,
+    out: str | Path,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    draw_splits: bool = False,
+    split: SplitConfig | None = None,
+    seed: int = 0,
+    format: SourceFormat = "auto",
+    kinds: Sequence[str] = (),
+    screen: Screen | None = None,
+) -> Packed:
+    """Packs samples into tar shards, which a disk or a server reads faster than a million files.
+
+    Args:
+        data: what `train` takes; nothing is ever written to it.
+        out: folder for the shards, new or empty.
+        shard_bytes: how large a shard becomes.
+        draw_splits: whether train, validation and test are drawn now, where the data does not give them.
+        split: how they are drawn; None: as `train` does.
+        seed: what they are drawn with.
+        format: how the data is laid out; "auto" looks.
+        kinds: what the files hold, such as "image"; none: their names tell.
+        screen: is told about progress.
+
+    Raises:
+        PerceptioError: with the rule, the value and the way out.
+    """
+    if not draw_splits and (split is not None or seed != 0):
+        raise UsageError("split and seed have no effect without draw_splits=True; add it, or remove them")
+    source = SourceConfig(format=format, kinds=tuple(kinds))
+    return pack_data(
+        str(data),
+        Path(out),
+        source=source,
+        split=(split or SplitConfig()) if draw_splits else None,
+        seed=seed,
+        shard_bytes=shard_bytes,
+        work=(screen or SilentScreen()).work,
+    )
+
+
+def check(data: str | Path, *, full: bool = False, screen: Screen | None = None) -> Checked:
+    """Looks at every sample of a data set as training would, and at its shards and their index if it has any.
+
+    Args:
+        data: what `train` takes.
+        full: decode every file and compare every byte with the index, instead of reading headers.
+        screen: is told about progress.
+
+    Raises:
+        PerceptioError: nothing of it can be used.
+    """
+    where = absolute_data(str(data), "auto") or ""
+    return check_data(where, full=full, work=(screen or SilentScreen()).work)
 
 
 def _configure(
-    config: RunConfig | str | Path | None, typed: Mapping[str, Any], device: Device, screen: Screen | None
-) -> "tuple[RunConfig, Survey | None]":
+    config: RunConfig | str | Path | None, typed: Mapping[str, Any], device: Device, seconds: float | None
+) -> "tuple[RunConfig, Sequence[Reason], Survey | None]":
     """Returns what is trained: what was given or suits the data, overruled by the typed values that are not None."""
-    choice, survey = (None, None) if config is not None else _choose(typed["data"], SourceConfig(), device)
+    if seconds is not None and typed["epochs"] is not None:
+        raise UsageError("time and epochs both say how long the run is; keep one of them")
+    choice = survey = None
+    if config is None:
+        choice, survey = _choose(typed["data"], SourceConfig(), device, seconds=seconds, epochs=typed["epochs"])
     chosen = choice.config if choice is not None else _find_config(config)
     chosen = replace(chosen, **{name: value for name, value in typed.items() if value is not None})
     chosen = replace(chosen, data=absolute_data(chosen.data, chosen.source.format))
-    if choice is not None and screen is not None:
-        for reason in choice.reasons_for(chosen):
-            screen.fact(reason.label, reason.text)
-    return chosen, survey
+    return chosen, () if choice is None else choice.reasons_for(chosen), survey
+
+
+def _refuse_without_resume(given: Mapping[str, bool]) -> None:
+    for name, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{name} has no effect without resume; remove it")
 
 
 def _refuse_with_resume(resume: str | Path, given: Mapping[str, Any]) -> None:
@@ -150,9 +220,17 @@ def _find_config(config: RunConfig | str | Path | None) -> RunConfig:
     return read_config(Path(str(config))) if str(config).endswith(".json") else find_recipe(str(config))
 
 
-def _choose(data: str | None, source: SourceConfig, device: Device) -> tuple[Choice, Survey]:
+def _choose(
+    data: str | None,
+    source: SourceConfig,
+    device: Device,
+    *,
+    seconds: float | None = None,
+    epochs: float | None = None,
+) -> tuple[Choice, Survey]:
     survey = survey_data(absolute_data(data, source.format), source)
-    return choose_config(survey, has_gpu=device != "cpu" and _gpu_is_there(), source=source), survey
+    has_gpu = device != "cpu" and _gpu_is_there()
+    return choose_config(survey, has_gpu=has_gpu, source=source, seconds=seconds, epochs=epochs), survey
 
 
 class Run:

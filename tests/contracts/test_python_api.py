@@ -17,23 +17,32 @@ FUNCTIONS: Mapping[str, tuple[Callable[..., Any], ...]] = {
     "predict": (perceptio.Run.predict,),
     "evaluate": (perceptio.Run.evaluate,),
     "attend": (perceptio.Run.attend, Attention.save),
+    "data": (perceptio.pack, perceptio.check),
     "recipes": (perceptio.list_recipes,),
     "info": (perceptio.info,),
+    "completion": (),
 }
 """What does in Python what a command does. A command that is missing here has no counterpart yet, and fails."""
 
 ELSEWHERE: Mapping[str, str] = {
     "train --json": "train returns the values",
     "train --quiet": "nothing is shown unless a screen is given",
+    "train --dry-run": "choose returns the config; train tries a batch before its first step",
+    "train --split": "dataclasses.replace on the config",
     "train --field.path": "dataclasses.replace on the config of perceptio.recipe or perceptio.choose",
     "predict --json": "predict yields the values",
+    "predict --csv": "predict yields the values",
+    "predict --files-from": "predict takes any iterable of names",
     "predict --top": "probabilities are sorted",
     "evaluate --json": "evaluate returns the values",
     "attend --json": "save returns where it wrote",
     "attend --out": "save takes the path",
     "attend --npz": "save to a path with this suffix",
     "attend --movie": "save to a path that ends in .mp4",
+    "data --quiet": "nothing is shown unless a screen is given",
+    "data --json": "pack and check return the values",
     "recipes --json": "list_recipes returns the names",
+    "info --diff": "info of both",
     "info --json": "info returns the document",
 }
 """Options whose counterpart is no parameter of the same name, and what it is instead."""
@@ -41,7 +50,8 @@ ELSEWHERE: Mapping[str, str] = {
 
 def options_of(help_text: str) -> set[str]:
     """The options that a help text names, dotted ones by their first part; those of other commands' examples too."""
-    return set(re.findall(r"(?<![\w-])--([a-z][a-z-]*(?:\.path)?)", help_text.split("\nexamples:")[0]))
+    own = "\n\n".join(part for part in help_text.split("\n\n") if not part.startswith("examples:"))
+    return set(re.findall(r"(?<![\w-])--([a-z][a-z-]*(?:\.path)?)", own))
 
 
 def missing(command: str, help_text: str) -> list[str]:

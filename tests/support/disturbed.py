@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import perceptio.cli.screen as screen
 import perceptio.data.order as order
+import perceptio.runs.log as log
 import perceptio.training.fit as fit
 import perceptio.training.step as training_step
 from perceptio.cli.main import main
@@ -28,14 +28,14 @@ from perceptio.training.job import StepReport
 
 def act_at_step(step: int, act: Callable[[], None]) -> None:
     """Calls `act` when a step is done: after the update, before the evaluation and the checkpoint due at it."""
-    show = screen.ConsoleScreen.training
+    show = log.LoggedScreen.training
 
     def training(self: Any, report: Any) -> None:
-        if isinstance(report, StepReport) and report.step == step:
+        if isinstance(report, StepReport) and report.step == step and os.environ.get("RANK", "0") == "0":
             act()
         show(self, report)
 
-    screen.ConsoleScreen.training = training  # type: ignore[method-assign]
+    log.LoggedScreen.training = training  # type: ignore[method-assign]
 
 
 def send(number: signal.Signals, times: int) -> None:

@@ -212,3 +212,35 @@ def test_recipes_are_found_by_name():
 def test_nothing_given_says_what_is_missing():
     with pytest.raises(UsageError, match="--data is missing"):
         perceptio.train()
+
+
+def test_a_time_and_epochs_contradict_each_other():
+    with pytest.raises(UsageError, match=r"^time and epochs both say how long the run is; keep one of them$"):
+        perceptio.train("fashion-sample", time=60.0, epochs=3)
+
+
+def test_shards_are_packed_and_checked_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    data, out = make_picture_folder(tmp_path / "pictures", per_class=10), tmp_path / "shards"
+    with pytest.raises(
+        UsageError, match=r"^split and seed have no effect without draw_splits=True; add it, or remove them$"
+    ):
+        perceptio.pack(data, out, seed=3)
+    packed = perceptio.pack(data, out, draw_splits=True, seed=3)
+    assert (packed.num_samples, packed.left_out) == (30, ())
+    assert {name.split("-")[1] for name in packed.shards} == {"train", "validation", "test"}
+    checked = perceptio.check(out, full=True)
+    assert (checked.problems, checked.lost_share, len(checked.survey.usable)) == ((), 0.0, 30)
+    assert tuple(capsys.readouterr()) == ("", "")
+
+
+def test_packing_and_checking_tell_a_screen(tmp_path: Path):
+    told: list[str] = []
+
+    class Screen(SilentScreen):
+        def work(self, what: str, done: int, total: int) -> None:
+            told.append(what)
+
+    data = make_picture_folder(tmp_path / "pictures", per_class=4)
+    perceptio.pack(data, tmp_path / "shards", screen=Screen())
+    perceptio.check(tmp_path / "shards", screen=Screen())
+    assert set(told) == {"packing", "checking shards", "reading files"}

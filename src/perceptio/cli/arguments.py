@@ -1,48 +1,45 @@
-"""Options from dataclasses, by tyro."""
+"""A command's arguments from its dataclass, and the full help over them."""
 
-import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import MISSING
 from typing import TypeVar
 
-import tyro
-
-from perceptio.errors import UsageError
+from perceptio.cli.options import Option, build, options_of, read_arguments
+from perceptio.cli.values import metavar, shown
 
 Arguments = TypeVar("Arguments")
 
-
-def parse(kind: type[Arguments], arguments: list[str], *, command: str, default: Arguments | None = None) -> Arguments:
-    """Returns the arguments of a command; wrong ones end the process with exit code 2 and the nearest names.
-
-    Raises:
-        UsageError: when each value is of its type but they do not fit together.
-    """
-    try:
-        return tyro.cli(
-            kind,
-            args=arguments,
-            default=tyro.MISSING_NONPROP if default is None else default,
-            prog=f"perceptio {command}",
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+HELP_COLUMNS = 80
 
 
-def parse_part(kind: type[Arguments], arguments: list[str], *, command: str) -> Arguments:
-    """Returns those arguments that `kind` knows; the others are somebody else's.
+def parse(kind: type[Arguments], words: Sequence[str], *, command: str) -> Arguments:
+    """Returns the arguments of a command.
 
     Raises:
-        UsageError: as `parse`.
+        UsageError: an option, value or word that cannot be what was meant; with the nearest one and its meaning.
     """
-    try:
-        known, _ = tyro.cli(kind, args=arguments, prog=f"perceptio {command}", return_unknown_args=True)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    return known
+    options = options_of(kind)
+    arguments: Arguments = build(kind, options, read_arguments(options, words, command))
+    return arguments
 
 
-def print_full_help(kind: type[Arguments], *, command: str, default: Arguments | None = None) -> None:
-    """Prints every option with its meaning and default."""
-    try:
-        tyro.cli(kind, args=["--help"], default=default, prog=f"perceptio {command}")
-    except SystemExit:
-        sys.stdout.flush()
+def full_help(options: Sequence[Option]) -> str:
+    """Returns every option with its meaning and default, in lines of at most 80 characters."""
+    return "\n".join(_entry(option) for option in options) + "\n"
+
+
+def _entry(option: Option) -> str:
+    values = metavar(option.hint)
+    head = option.name if option.is_positional else f"{option.name} {values}".rstrip()
+    said = option.is_positional or option.default is MISSING or "default:" in option.meaning.lower()
+    default = "" if said else f" ({shown(option.default, option.name)})"
+    text = textwrap.fill(
+        f"{option.meaning}{default}".strip(),
+        HELP_COLUMNS,
+        initial_indent="      ",
+        subsequent_indent="      ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+    return f"  {head}\n{text}" if text.strip() else f"  {head}"

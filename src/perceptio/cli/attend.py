@@ -1,55 +1,75 @@
 """perceptio attend."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from perceptio.cli.arguments import parse
+from perceptio.cli.options import Option, Positional, options_of
+from perceptio.errors import FileError, UsageError
+
 HELP = """usage: perceptio attend RUN FILE
-
-Draws what latents attend to in a file (paper Fig. 3): one row for each cross-attend, one column for each latent.
-
-  RUN                   run folder, or a model.safetensors
-  FILE                  a file of a kind that the model was trained on; of a recording its first clip is shown
-  --out PNG             where to write (FILE's name with -attention.png, here); of several streams one picture each
-  --movie MP4           of a video, write the maps frame by frame as well
-  --npz FILE            write the numbers as well
-  --latents I ..        which latents, from 0 (the eight whose maps say most about the file)
-  --cross-attends I ..  which cross-attends, from 1 (the first, the second and the last)
-  --overlay             maps over the image instead of beside it
-  --softmax             attention weights instead of scores; the paper shows scores, weights are very sparse
-  --json                what was drawn and where it lies, as one JSON document on standard output
 
 examples:
   perceptio attend runs/photos-001 cat.jpg
   perceptio attend runs/photos-001 cat.jpg --overlay --out cat.png
   perceptio attend runs/clips-001 jump.mp4 --movie jump-attention.mp4
-  perceptio attend runs/photos-001 cat.jpg --latents 0 7 21 --cross-attends 1 3 --npz cat.npz
+
+Draws what latents attend to in a file (paper Fig. 3): one row for each
+cross-attend, one column for each latent.
+
+  RUN                 run folder, or a model.safetensors
+  FILE                a file of a kind that the model was trained on; of a
+                      recording its first clip is shown
+  --out PNG           where to write (FILE's name with -attention.png, here); of
+                      several streams one picture each
+  --movie MP4         of a video, write the maps frame by frame as well
+  --npz FILE          write the numbers as well
+  --latents I ..      which latents, from 0 (the eight whose maps say most)
+  --cross-attends I ..    which cross-attends, from 1 (first, second, last)
+  --overlay           maps over the image instead of beside it
+  --softmax           attention weights instead of scores; the paper shows
+                      scores, weights are very sparse
+  --json              what was drawn and where it lies, as one JSON document
 """
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the command."""
-    import tyro
+@dataclass(frozen=True, kw_only=True)
+class AttendArguments:
+    """What `perceptio attend` takes."""
 
-    from perceptio.cli.arguments import parse
+    run: Annotated[Path, Positional("RUN")]
+    file: Annotated[Path, Positional("FILE")]
+    out: Path | None = None
+    """Picture to write; default: FILE's name with -attention.png, here. Of several streams one picture each."""
+    movie: Path | None = None
+    """MP4 to write: of a video, the maps frame by frame."""
+    npz: Path | None = None
+    """File to write the numbers to as well."""
+    latents: tuple[int, ...] = ()
+    """Which latents, from 0; default: the eight whose maps say most about the file."""
+    cross_attends: tuple[int, ...] = ()
+    """Which cross-attends, from 1; default: the first, the second and the last."""
+    overlay: bool = False
+    """Draw the maps over the image instead of beside it."""
+    softmax: bool = False
+    """Draw attention weights instead of scores; the paper shows scores, weights are very sparse."""
+    json: bool = False
+    """What was drawn and where it lies, as one JSON document on standard output."""
+
+
+def options(words: Sequence[str] = ()) -> tuple[Option, ...]:
+    """Returns all options."""
+    return options_of(AttendArguments)
+
+
+def main(words: Sequence[str]) -> int:
+    """Runs the command."""
+    chosen = parse(AttendArguments, words, command="attend")
     from perceptio.cli.screen import print_json, print_result
-    from perceptio.errors import FileError, UsageError
     from perceptio.runs.attend import attend_file
 
-    @dataclass(frozen=True, kw_only=True)
-    class AttendArguments:
-        run: Annotated[Path, tyro.conf.Positional]
-        file: Annotated[Path, tyro.conf.Positional]
-        out: Path | None = None
-        movie: Path | None = None
-        npz: Path | None = None
-        latents: tuple[int, ...] = ()
-        cross_attends: tuple[int, ...] = ()
-        overlay: bool = False
-        softmax: bool = False
-        json: bool = False
-
-    chosen = parse(AttendArguments, arguments, command="attend")
     try:
         attention = attend_file(
             chosen.run,

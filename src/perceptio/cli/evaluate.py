@@ -1,65 +1,94 @@
 """perceptio evaluate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from perceptio.cli.arguments import parse
+from perceptio.cli.options import Option, Positional, options_of
+from perceptio.errors import UsageError
 
 if TYPE_CHECKING:
     from perceptio.runs.measured import Measured
 
 HELP = """usage: perceptio evaluate RUN [--data PATH]
 
-Measures the best weights of a run on its own test samples, or on other labelled files whose classes it knows.
-
-  RUN                   run folder, or a model.safetensors
-  --data PATH           other labelled data, used whole; classes are matched by name
-  --split train|validation|test     which of the run's own samples (test)
-  --streams NAME ..     give the model these streams alone, such as the sound of videos (all)
-  --device auto|cpu|cuda, --workers N
-  --json                one JSON document on standard output
-
 examples:
   perceptio evaluate runs/photos-001
   perceptio evaluate runs/photos-001 --data more-photos/
   perceptio evaluate runs/photos-001 --split validation --json
+
+Measures the best weights of a run on its own test samples, or on other labelled
+files whose classes it knows.
+
+  RUN                 run folder, or a model.safetensors
+  --data PATH         other labelled data, used whole; classes are matched by
+                      name
+  --split train|validation|test    which of the run's own samples (test)
+  --streams NAME ..   give the model these streams alone, such as the sound of
+                      videos (all)
+  --device auto|cpu|cuda, --workers N
+  --json              one JSON document on standard output
+exit code 3: at least one file could not be read
 """
 
 SHOWN_CLASSES = 12
 SHOWN_PAIRS = 10
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the command."""
-    import tyro
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments:
+    """What `perceptio evaluate` takes."""
 
-    from perceptio.cli.arguments import parse
-    from perceptio.cli.screen import print_json, print_result
+    run: Annotated[Path, Positional("RUN")]
+    data: str | None = None
+    """Other labelled data, used whole; its classes are matched by name."""
+    split: Literal["train", "validation", "test"] | None = None
+    """Which of the run's own samples; default: test."""
+    streams: tuple[str, ...] = ()
+    """Give the model these streams alone, such as the sound of videos; default: all."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Auto takes a GPU if there is one."""
+    workers: int | None = None
+    """Processes that decode files; default: one per spare core, none for arrays."""
+    json: bool = False
+    """One JSON document on standard output."""
+
+
+def options(words: Sequence[str] = ()) -> tuple[Option, ...]:
+    """Returns all options."""
+    return options_of(EvaluateArguments)
+
+
+def main(words: Sequence[str]) -> int:
+    """Runs the command."""
+    chosen = parse(EvaluateArguments, words, command="evaluate")
+    if chosen.data is not None and chosen.split is not None:
+        raise UsageError("--split has no effect with --data, which is used whole; remove one of them")
+    from perceptio.cli.screen import print_json, print_note, print_result
     from perceptio.runs.evaluate import evaluate_run
 
-    @dataclass(frozen=True, kw_only=True)
-    class EvaluateArguments:
-        run: Annotated[Path, tyro.conf.Positional]
-        data: str | None = None
-        split: Literal["train", "validation", "test"] = "test"
-        streams: tuple[str, ...] = ()
-        device: Literal["auto", "cpu", "cuda"] = "auto"
-        workers: int | None = None
-        json: bool = False
-
-    chosen = parse(EvaluateArguments, arguments, command="evaluate")
     measured = evaluate_run(
         chosen.run,
         data=chosen.data,
-        split=chosen.split,
+        split=chosen.split or "test",
         streams=chosen.streams,
         device=chosen.device,
         workers=chosen.workers,
     )
+    absent = [name for name, count in _counts(measured).items() if count == 0]
+    if absent and chosen.data is not None:
+        print_note(f"note: {chosen.data} has no sample of {', '.join(absent[:SHOWN_PAIRS])}, which the model knows")
     if chosen.json:
         print_json(_document(measured))
     else:
         print_result(_text(measured))
     return 3 if measured.predictions.failures else 0
+
+
+def _counts(measured: "Measured") -> dict[str, int]:
+    return dict(zip(measured.classes, measured.rows.sum(axis=0).astype(int).tolist(), strict=True))
 
 
 def _document(measured: "Measured") -> dict[str, Any]:

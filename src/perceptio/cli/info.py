@@ -1,39 +1,84 @@
 """perceptio info."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
-HELP = """usage: perceptio info RECIPE|RUN [--json]
+from perceptio.cli.arguments import parse
+from perceptio.cli.options import Option, Positional, options_of
+from perceptio.errors import UsageError
 
-Shows inputs, parameters, FLOPs and training of a recipe; of a run also its data, cost and result.
+HELP = """usage: perceptio info RECIPE|RUN|DATA [--diff RUN] [--json]
 
 examples:
+  perceptio info photos/
   perceptio info imagenet
-  perceptio info runs/photos-001
-  perceptio info runs/photos-001 --json
+  perceptio info runs/photos-002 --diff runs/photos-001
+
+Shows what there is, and changes nothing.
+Of data (a folder or a table): classes, files, what would be skipped and why,
+sizes or durations, classes that are too small, and what training would choose.
+Of a recipe: input, parameters, FLOPs, training. Of a run: these, and its data,
+cost and result.
+
+  --diff RUN          what another run has otherwise: config, versions, machine,
+                      data file by file, result
+  --json              one JSON document on standard output
 """
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the command."""
-    import tyro
+@dataclass(frozen=True, kw_only=True)
+class InfoArguments:
+    """What `perceptio info` takes."""
 
-    from perceptio.cli.arguments import parse
+    what: Annotated[str, Positional("RECIPE|RUN|DATA")]
+    diff: Path | None = None
+    """Another run: show what it has otherwise."""
+    json: bool = False
+    """One JSON document on standard output."""
+
+
+def options(words: Sequence[str] = ()) -> tuple[Option, ...]:
+    """Returns all options."""
+    return options_of(InfoArguments)
+
+
+def main(words: Sequence[str]) -> int:
+    """Runs the command."""
+    chosen = parse(InfoArguments, words, command="info")
+    from perceptio.cli.info_data import tell_data
+    from perceptio.cli.info_diff import tell_difference
     from perceptio.cli.screen import print_json, print_result
     from perceptio.recipes.about import tell_about
+    from perceptio.recipes.registry import RECIPES
+    from perceptio.runs.folder import is_run_folder
 
-    @dataclass(frozen=True, kw_only=True)
-    class InfoArguments:
-        what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE|RUN")]
-        json: bool = False
-
-    chosen = parse(InfoArguments, arguments, command="info")
+    path = Path(chosen.what)
+    if chosen.diff is not None:
+        return tell_difference(path, chosen.diff, as_json=chosen.json)
+    if chosen.what not in RECIPES and not is_run_folder(path):
+        if path.exists():
+            return tell_data(chosen.what, as_json=chosen.json)
+        raise UsageError(_nothing(chosen.what, RECIPES))
     about = tell_about(chosen.what)
     if chosen.json:
         print_json(about.document)
     else:
         print_result(f"{about.title}\n\n{_text(about.document)}")
     return 0
+
+
+def _nothing(what: str, recipes: Iterable[str]) -> str:
+    from perceptio.data.sources import existing_path
+    from perceptio.errors import nearest
+
+    if "/" in what or what.startswith("."):
+        try:
+            existing_path(what)
+        except UsageError as error:
+            return str(error)
+    return f"unknown recipe {what!r}, and no run and no data lies there.{nearest(what, recipes)} All: perceptio recipes"
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ Nothing here or at the top of a command's module imports torch: help must not wa
 """
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -21,7 +22,8 @@ COMMANDS = {
     "attend": "draw what a trained model attends to",
     "data": "pack samples into tar shards, or check a data set",
     "recipes": "list the recipes",
-    "info": "show a recipe or a run: inputs, parameters, FLOPs, result",
+    "info": "show what a folder of data, a recipe or a run holds; compare two runs",
+    "completion": "print the completion of commands and options for a shell",
 }
 
 HELP = """perceptio: the Perceiver, learning from files
@@ -35,9 +37,10 @@ examples:
   perceptio predict runs/photos-001 new/*.jpg
   perceptio attend runs/photos-001 new/cat.jpg
 
-perceptio COMMAND --help says more; --version prints the version; --debug shows the traceback of an error.
-exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 data unusable, 130 interrupted,
-143 ended by SIGTERM
+perceptio COMMAND --help says more, -H shows every option; --version prints the
+version; --debug shows the traceback of an error.
+exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed,
+  4 data unusable, 130 interrupted, 143 ended by SIGTERM
 """
 
 FOLLOWER_SECONDS = 2.0
@@ -50,6 +53,9 @@ def run() -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files and classes may hold what the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -105,8 +111,14 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"error: unknown command {name!r}.{nearest(name, COMMANDS)}", file=sys.stderr)
         return 2
     module: ModuleType = importlib.import_module(f"perceptio.cli.{name}")
-    if rest and ("-h" in rest or "--help" in rest):
+    if "-h" in rest or "--help" in rest:
         print(module.HELP, end="")
+        return 0
+    if "-H" in rest:
+        from perceptio.cli.arguments import full_help
+
+        rest.remove("-H")
+        print(f"{module.HELP}\nall options:\n{full_help(module.options(rest))}", end="")
         return 0
     code: int = module.main(rest)
     return code

@@ -1,24 +1,44 @@
 """perceptio recipes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from perceptio.cli.arguments import parse
+from perceptio.cli.options import Option, options_of
 
 HELP = """usage: perceptio recipes [--json]
 
-Lists the recipes. `perceptio info RECIPE` shows one; `perceptio train RECIPE` runs it.
+examples:
+  perceptio recipes
+  perceptio info imagenet
+  perceptio train fashion-sample
+
+Lists the recipes. `perceptio info RECIPE` shows one; `perceptio train RECIPE`
+runs it.
+
+  --json              one JSON document on standard output
 """
 
 
-def main(arguments: list[str]) -> int:
+@dataclass(frozen=True, kw_only=True)
+class RecipesArguments:
+    """What `perceptio recipes` takes."""
+
+    json: bool = False
+    """One JSON document on standard output."""
+
+
+def options(words: Sequence[str] = ()) -> tuple[Option, ...]:
+    """Returns all options."""
+    return options_of(RecipesArguments)
+
+
+def main(words: Sequence[str]) -> int:
     """Runs the command."""
-    from perceptio.cli.arguments import parse
+    chosen = parse(RecipesArguments, words, command="recipes")
     from perceptio.cli.screen import print_json, print_result
     from perceptio.recipes.registry import RECIPES, describe_recipe
 
-    @dataclass(frozen=True, kw_only=True)
-    class RecipesArguments:
-        json: bool = False
-
-    chosen = parse(RecipesArguments, arguments, command="recipes")
     summaries = {name: describe_recipe(name).split("\n\n")[0].replace("\n", " ") for name in RECIPES}
     if chosen.json:
         print_json(summaries)

@@ -1,63 +1,82 @@
 """perceptio train."""
 
-import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field, make_dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from perceptio.cli.main import is_follower
+from perceptio.cli.options import Option, Positional, build, changed, options_of, read_arguments, read_known, unknown
 from perceptio.errors import UsageError
 
 if TYPE_CHECKING:
-    from perceptio.cli.screen import ConsoleScreen
     from perceptio.recipes.automatic import Choice
-    from perceptio.runs.config import RunConfig, SourceConfig
+    from perceptio.runs.config import RunConfig
     from perceptio.runs.data import Survey
-    from perceptio.runs.machine import Device
     from perceptio.runs.results import RunResult
     from perceptio.runs.workbench import TrainOptions
+    from perceptio.screens.choice import ClosableScreen
 
 HELP = """usage: perceptio train [RECIPE] [--data DIR] [--field.path value ..]
-
-Trains a model and ends with its test result, the run folder and the next command. Without a RECIPE the input size,
-the model and the schedule are chosen from the files, and said.
-
-  RECIPE                a name from `perceptio recipes`
-  --data PATH           folder with one sub-folder a class, with or without train, val and test folders above them;
-                        or a CSV, JSONL or Parquet table with columns file, label (or labels), split, group;
-                        instead of file, one column a kind, such as image and audio; or tar shards, by a folder,
-                        a pattern (a-{000..099}.tar) or a URL
-  --config FILE         a run's config.json, to repeat or vary it
-  --resume RUN          go on with a run; --epochs, --device, --workers, --threads may be added, and
-                        --step N (from that checkpoint), --accept-changes (of the data)
-  --epochs N            passes over the training samples
-  --batch-size N        samples in one step
-  --learning-rate X     base learning rate
-  --seed N              start weights, order, augmentation and split (0)
-  --out DIR             run folder, new or empty (the next number under ./runs)
-  --device auto|cpu|cuda, --workers N, --threads N, --tensorboard, --quiet
-  --json                the result as one JSON document on standard output
-  -H                    every field of the config, with its meaning and default
 
 examples:
   perceptio train --data photos/
   perceptio train fashion-sample --epochs 3
-  perceptio train --data photos/ --model.num-latents 96 --image.flip-probability 0
-"""
+  perceptio train --data photos/ --time 30m --model.num-latents 96
 
-FLAGS = ("--quiet", "--json", "--tensorboard")  # options that no value follows
+Trains a model and ends with its test result, the run folder and the next
+command. Without a RECIPE the input size, the model and the schedule are chosen
+from the files, and said.
+
+  RECIPE              a name from `perceptio recipes`
+  --data PATH         folder with one sub-folder a class, with or without train,
+                      val and test folders above them; or a CSV, JSONL or
+                      Parquet table with columns file, label (or labels), split,
+                      group; instead of file one column a kind, such as image
+                      and audio; or a folder with metadata.csv; or tar shards,
+                      by a folder, a pattern (a-{000..099}.tar) or a URL
+  --config FILE       a run's config.json, to repeat or vary it
+  --resume RUN        go on with a run; --epochs, --time, --device, --workers
+                      and --threads may be added, and --step N (from that
+                      checkpoint), --accept-changes (of the data)
+  --epochs N          passes over the training samples
+  --time T            how long the whole run may take (90s, 30m, 2h), instead of
+                      --epochs: as many as fit are planned
+  --batch-size N      samples in one step
+  --learning-rate X   base learning rate
+  --seed N            start weights, order, augmentation and split (0)
+  --split.by file|folder|group    what stays on one side of the split (file)
+  --out DIR           run folder, new or empty (the next number under ./runs)
+  --dry-run           go as far as trying one batch, and leave nothing behind
+  --device auto|cpu|cuda, --workers N, --threads N, --tensorboard
+  --quiet             show no progress
+  --json              progress and result as JSON lines on standard output
+  -H                  every field of the config, with its meaning and default
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where and how the run runs; nothing here changes its result."""
+class TrainArguments:
+    """How a run is started: nothing here but `time` changes its result."""
 
+    recipe: Annotated[str | None, Positional("RECIPE")] = None
+    config: Path | None = None
+    """A run's config.json, to repeat or vary it."""
+    resume: Path | None = None
+    """Run folder to go on with; only --epochs, --time, --device, --workers and --threads may change."""
+    step: int | None = None
+    """With --resume: the checkpoint to go on from; default: the newest that is whole."""
+    accept_changes: bool = False
+    """With --resume: go on though files, labels or the split are not what they were; the run is then not exact."""
+    time: float | None = None
+    """How long the whole run may take, such as 90s, 30m or 2h: as many epochs as fit are planned."""
     out: Path | None = None
     """Run folder, new or empty; default: the next number under ./runs."""
+    dry_run: bool = False
+    """Go as far as trying one batch, and leave nothing behind."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Auto takes a GPU if there is one."""
     workers: int | None = None
@@ -71,79 +90,65 @@ class Place:
     timeout_minutes: float = 30.0
     """Several processes: minutes after which one that waits for the others gives up; more for a slow disk."""
     quiet: bool = False
-    """Show nothing while it works."""
+    """Show no progress."""
     json: bool = False
-    """Print the result as one JSON document."""
+    """Progress and result as JSON lines on standard output."""
 
 
-def main(arguments: list[str]) -> int:
+ONLY_RESUMED = ("step", "accept_changes")
+RESUMED = (
+    "resume", *ONLY_RESUMED, "epochs", "time", "device", "workers", "threads", "tensorboard", "sharding",
+    "timeout_minutes", "quiet", "json",
+)  # fmt: skip
+
+
+def options(words: Sequence[str] = ()) -> tuple[Option, ...]:
+    """Returns all options; which streams there are depends on the recipe or the config among the words."""
+    early = _read_early(words)
+    if early.data is None or early.recipe is not None or early.config is not None:
+        return (*options_of(TrainArguments), *_config_options(_named_config(early.recipe or "imagenet", early.config)))
+    return _possible_options()
+
+
+def main(words: Sequence[str]) -> int:
     """Runs the command."""
-    early = _read_early(arguments)
-    if early.resume is not None:
-        return _resume(early.resume, early.rest)
-    return _start(early)
+    from perceptio.cli.screen import progress_screen
+
+    early = _read_early(words)
+    if sum(part is not None for part in (early.recipe, early.resume, early.config)) > 1:
+        raise UsageError("choose one of RECIPE, --config and --resume: each says which config the run has")
+    screen = progress_screen(quiet=early.quiet or is_follower(), as_json=early.json)
+    try:
+        result = _resume(words, screen) if early.resume is not None else _start(words, early, screen)
+    finally:
+        screen.close()
+    return 0 if result is None else _show_result(result, as_json=early.json)
 
 
-@dataclass
-class _Early:
+@dataclass(frozen=True, kw_only=True)
+class _Early(TrainArguments):
     """What must be known before the options can be derived: which config they change."""
 
-    recipe: str | None
-    resume: Path | None
-    config: Path | None
-    data: str | None
-    device: str
-    timeout_minutes: float
-    quiet: bool
-    full_help: bool
-    rest: list[str] = field(default_factory=list)
+    data: str | None = None
 
 
-def _read_early(arguments: list[str]) -> _Early:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--resume", type=Path)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("-H", dest="full_help", action="store_true")
-    found, rest = parser.parse_known_args(arguments)
-    peek = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    peek.add_argument("--data")
-    peek.add_argument("--device", default="auto")
-    peek.add_argument("--timeout-minutes", type=float, default=Place.timeout_minutes)
-    peek.add_argument("--quiet", action="store_true")
-    seen, _ = peek.parse_known_args(rest)
-    recipe = _take_recipe(rest)
-    if sum(part is not None for part in (recipe, found.resume, found.config)) > 1:
-        raise UsageError("choose one of RECIPE, --config and --resume: each says which config the run has")
-    return _Early(
-        recipe=recipe,
-        resume=found.resume,
-        config=found.config,
-        data=seen.data,
-        device=seen.device,
-        timeout_minutes=seen.timeout_minutes,
-        quiet=seen.quiet,
-        full_help=found.full_help,
-        rest=rest,
-    )
+def _read_early(words: Sequence[str]) -> _Early:
+    known = options_of(_Early)
+    found, rest = read_known(known, words)
+    early: _Early = build(_Early, known, found)
+    return replace(early, recipe=_recipe_among(rest))
 
 
-def _take_recipe(arguments: list[str]) -> str | None:
-    """Takes the RECIPE off the arguments, wherever it stands; a word after an option is that option's value."""
-    only_flags = True
-    for index, argument in enumerate(arguments):
-        if argument.startswith("-"):
-            only_flags = only_flags and _is_flag(argument)
+def _recipe_among(words: Sequence[str]) -> str | None:
+    """Returns the RECIPE, wherever it stands; a word after an option that is not known yet is that option's value."""
+    for index, word in enumerate(words):
+        if word.startswith("-"):
             continue
-        follows_option = index > 0 and arguments[index - 1].startswith("-") and not _is_flag(arguments[index - 1])
-        if only_flags or (not follows_option and _is_recipe(argument)):
-            return arguments.pop(index)
-        only_flags = False
+        before = words[index - 1] if index > 0 else ""
+        may_be_value = before.startswith("-") and not before.startswith("--no-") and "=" not in before
+        if not any(each.startswith("-") for each in words[:index]) or (not may_be_value and _is_recipe(word)):
+            return word
     return None
-
-
-def _is_flag(argument: str) -> bool:
-    """Returns whether the next word is not this option's value."""
-    return argument in FLAGS or argument.startswith("--no-") or "=" in argument
 
 
 def _is_recipe(name: str) -> bool:
@@ -152,93 +157,60 @@ def _is_recipe(name: str) -> bool:
     return name in RECIPES
 
 
-def _start(early: _Early) -> int:
-    from perceptio.cli.screen import ConsoleScreen
-
-    screen = ConsoleScreen(quiet=early.quiet or is_follower())
-    try:
-        return _train(early, screen)
-    finally:
-        screen.close()
-
-
-def _train(early: _Early, screen: "ConsoleScreen") -> int:
-    import tyro
-
-    from perceptio.cli.arguments import parse, print_full_help
-    from perceptio.modalities.streams import Streams
+def _start(words: Sequence[str], early: _Early, screen: "ClosableScreen") -> "RunResult | None":
     from perceptio.runs.config import RunConfig, absolute_data
-    from perceptio.runs.train import train_run
+    from perceptio.runs.train import train_run, try_run
 
-    default, choice, survey = _default_config(early, screen)
-
-    @dataclass(frozen=True, kw_only=True)
-    class TypedConfig(RunConfig):
-        recipe: Annotated[str, tyro.conf.Fixed, tyro.conf.Suppress]
-        streams: Annotated[Streams, tyro.conf.Fixed, tyro.conf.Suppress]
-
-        def __post_init__(self) -> None:
-            """Checks nothing yet: what the streams are is only known together with their options."""
-
-    @dataclass(frozen=True, kw_only=True)
-    class TypedStreams(Streams):
-        by_name: Annotated[Mapping[str, Any], tyro.conf.Fixed, tyro.conf.Suppress]
-
-    # Which streams there are depends on the recipe or the files: each has its options under its name.
-    typed_modalities = make_dataclass(
-        "TypedModalities", [(name, type(modality)) for name, modality in default.streams.by_name.items()], frozen=True
-    )
-
-    @dataclass(frozen=True, kw_only=True)
-    class TrainArguments(Place):
-        config: Annotated[TypedConfig, tyro.conf.arg(name="")]
-        modalities: Annotated[typed_modalities, tyro.conf.arg(name="")]  # type: ignore[valid-type]  # made above
-        streams: TypedStreams
-
-    arguments = TrainArguments(
-        config=TypedConfig(**vars(default)),
-        modalities=typed_modalities(**default.streams.by_name),
-        streams=TypedStreams(**vars(default.streams)),
-    )
-    if early.full_help:
-        print_full_help(TrainArguments, command="train", default=arguments)
-        return 0
-    chosen = parse(TrainArguments, early.rest, command="train", default=arguments)
-    streams = Streams(**{**vars(chosen.streams), "by_name": vars(chosen.modalities)})
-    config = _checked_config({**vars(chosen.config), "streams": streams})
+    choice, survey = None, None
+    if early.recipe is not None or early.config is not None:
+        default = _named_config(early.recipe, early.config)
+    else:
+        choice, survey = _chosen_config(words, early, screen)
+        default = choice.config
+    own = options_of(TrainArguments)
+    found = read_arguments([*own, *_config_options(default)], words, "train")
+    arguments = build(TrainArguments, own, found)
+    for name in ONLY_RESUMED:
+        if (name,) in found:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect without --resume; remove it")
+    fields = {path: value for path, value in found.items() if path not in {option.path for option in own}}
+    if arguments.time is not None and ("epochs",) in fields:
+        raise UsageError("--time and --epochs both say how long the run is; keep one of them")
+    config: RunConfig = changed(default, fields)
     config = replace(config, data=absolute_data(config.data, config.source.format))
-    for reason in choice.reasons_for(config) if choice is not None else ():
-        screen.fact(reason.label, reason.text)
-    result = train_run(config, _options(chosen), survey=survey, screen=screen)
-    return _show_result(result, screen, as_json=chosen.json)
+    reasons = choice.reasons_for(config) if choice is not None else ()
+    if arguments.dry_run:
+        try_run(config, _options(arguments), survey=survey, reasons=reasons, screen=screen)
+        screen.fact("Dry run", "nothing was trained, and nothing is left behind")
+        return None
+    return train_run(config, _options(arguments), survey=survey, reasons=reasons, screen=screen)
 
 
-def _checked_config(fields: dict[str, Any]) -> "RunConfig":
-    from perceptio.runs.config import RunConfig
-
-    try:
-        return RunConfig(**fields)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _default_config(early: _Early, screen: "ConsoleScreen") -> "tuple[RunConfig, Choice | None, Survey | None]":
-    """Returns the config that typed options change; with its reasons and what the data holds, where it was chosen."""
-    from perceptio.recipes.automatic import choose_config, gpu_is_there
-    from perceptio.recipes.registry import find_recipe
-    from perceptio.runs.config import absolute_data
-    from perceptio.runs.data import survey_data
+def _named_config(recipe: str | None, config: Path | None) -> "RunConfig":
+    from perceptio.recipes.registry import RECIPES, find_recipe
     from perceptio.runs.folder import read_config
+
+    if config is not None:
+        return read_config(config)
+    assert recipe is not None
+    if recipe not in RECIPES and Path(recipe).exists():
+        raise UsageError(f"{recipe} is no recipe but lies here; did you mean --data {shlex.quote(recipe)} ?")
+    return find_recipe(recipe)
+
+
+def _chosen_config(words: Sequence[str], early: _Early, screen: "ClosableScreen") -> "tuple[Choice, Survey]":
+    """Looks at the data, and chooses what suits it."""
+    from perceptio.recipes.automatic import choose_config, gpu_is_there
+    from perceptio.runs.config import SourceConfig, absolute_data
+    from perceptio.runs.data import survey_data
     from perceptio.runs.machine import connect
 
-    if early.recipe is not None:
-        return find_recipe(early.recipe), None, None
-    if early.config is not None:
-        return read_config(early.config), None, None
-    if early.full_help and early.data is None:
-        return find_recipe("imagenet"), None, None
-    source = _typed_source(early.rest)
-    processes = connect(cast("Device", early.device), timeout_minutes=early.timeout_minutes)
+    found, rest = read_known(_possible_options(), words)
+    _refuse_unknown(rest)
+    source: SourceConfig = changed(
+        SourceConfig(), {path[1:]: value for path, value in found.items() if path[0] == "source"}
+    )
+    processes = connect(early.device, timeout_minutes=early.timeout_minutes)
     with processes.connected():
         survey = processes.first_does(
             lambda: survey_data(
@@ -247,87 +219,98 @@ def _default_config(early: _Early, screen: "ConsoleScreen") -> "tuple[RunConfig,
                 progress=lambda done, total: screen.work("reading files", done, total),
             )
         )
-    choice = choose_config(survey, has_gpu=early.device != "cpu" and gpu_is_there(), source=source)
-    return choice.config, choice, survey
+    has_gpu = early.device != "cpu" and gpu_is_there()
+    typed = found.get(("epochs",))
+    return choose_config(survey, has_gpu=has_gpu, source=source, seconds=early.time, epochs=typed), survey
 
 
-def _typed_source(arguments: list[str]) -> "SourceConfig":
-    """Returns how to read the data: the one part of the config that must be known before the rest can be chosen."""
-    from perceptio.cli.arguments import parse_part
-    from perceptio.runs.config import SourceConfig
-
-    @dataclass(frozen=True, kw_only=True)
-    class SourceArguments:
-        source: SourceConfig = field(default_factory=SourceConfig)
-
-    return parse_part(SourceArguments, arguments, command="train").source
+def _refuse_unknown(words: Sequence[str]) -> None:
+    """Finds a mistyped option before files are read, which may take minutes; streams may have any name."""
+    known = _possible_options()
+    parts = {option.name.partition(".")[0] for option in known}
+    for word in words:
+        name = word.partition("=")[0].replace("_", "-")
+        if name.startswith("--") and ("." not in name or name.partition(".")[0] in parts):
+            raise UsageError(unknown(name, known, "train"))
 
 
-def _resume(run: Path, rest: list[str]) -> int:
-    from perceptio.cli.arguments import parse
-    from perceptio.cli.screen import ConsoleScreen
+def _config_options(config: "RunConfig") -> tuple[Option, ...]:
+    return tuple(option for option in options_of(type(config), config) if option.path != ("recipe",))
+
+
+def _possible_options() -> tuple[Option, ...]:
+    """Returns the options of a run on any kind of file."""
+    from perceptio.modalities.registry import MODALITIES, find_modality
+    from perceptio.recipes.registry import find_recipe
+
+    config = find_recipe("imagenet")
+    streams = {kind: find_modality(kind)() for kind in MODALITIES}
+    many = list(options_of(type(config.streams), replace(config.streams, by_name=streams)))
+    of_streams = [replace(option, path=("streams", *option.path)) for option in many if option.path[0] == "by_name"]
+    others = [option for option in _config_options(config) if option.path[:2] != ("streams", "by_name")]
+    return (*options_of(TrainArguments), *others, *of_streams)
+
+
+def _resume(words: Sequence[str], screen: "ClosableScreen") -> "RunResult":
     from perceptio.runs.resume import ResumeOptions, resume_run
 
-    @dataclass(frozen=True, kw_only=True)
-    class ResumeArguments(Place):
-        epochs: float | None = None
-        """Passes over the data in the whole run, to lengthen or shorten it."""
-        step: int | None = None
-        """The checkpoint to go on from; default: the newest that is whole."""
-        accept_changes: bool = False
-        """Go on though files, labels or the split are not what they were; the run is then not exact."""
+    known = _possible_options()
+    allowed = [option for option in known if option.path[0] in RESUMED and len(option.path) == 1]
+    found, rest = read_known(allowed, words)
+    for word in rest:
+        name = word.partition("=")[0].replace("_", "-")
+        if not name.startswith("-"):
+            raise UsageError(f"unexpected word {word!r}: --resume takes a run folder alone")
+        if name in {option.name for option in known}:
+            raise UsageError(
+                f"{name} has no effect with --resume; remove it: a run goes on as it began, and only --epochs, --time, "
+                "--device, --workers and --threads may change"
+            )
+        raise UsageError(unknown(name, allowed, "train --resume"))
+    epochs = found.pop(("epochs",), None)
+    arguments = TrainArguments(**{path[0]: value for path, value in found.items()})
+    assert arguments.resume is not None
+    how = ResumeOptions(epochs=epochs, step=arguments.step, accept_changes=arguments.accept_changes)
+    return resume_run(arguments.resume, _options(arguments), resume=how, screen=screen)
 
-    chosen = parse(ResumeArguments, rest, command="train --resume RUN")
-    if chosen.out is not None:
-        raise UsageError("--out has no effect with --resume; remove it")
-    screen = ConsoleScreen(quiet=chosen.quiet or is_follower())
-    try:
-        how = ResumeOptions(epochs=chosen.epochs, step=chosen.step, accept_changes=chosen.accept_changes)
-        result = resume_run(run, _options(chosen), resume=how, screen=screen)
-        return _show_result(result, screen, as_json=chosen.json)
-    finally:
-        screen.close()
 
-
-def _options(place: Place) -> "TrainOptions":
+def _options(arguments: TrainArguments) -> "TrainOptions":
     from perceptio.runs.workbench import TrainOptions
 
     return TrainOptions(
-        out=place.out,
-        device=place.device,
-        workers=place.workers,
-        sharding=place.sharding,
-        timeout_minutes=place.timeout_minutes,
-        threads=place.threads,
-        tensorboard=place.tensorboard,
+        out=arguments.out,
+        device=arguments.device,
+        workers=arguments.workers,
+        threads=arguments.threads,
+        sharding=arguments.sharding,
+        timeout_minutes=arguments.timeout_minutes,
+        tensorboard=arguments.tensorboard,
+        time=arguments.time,
         command=shlex.join(["perceptio", *sys.argv[1:]]),
     )
 
 
-def _show_result(result: "RunResult", screen: "ConsoleScreen", *, as_json: bool) -> int:
+def _show_result(result: "RunResult", *, as_json: bool) -> int:
     from perceptio.cli.screen import print_json, print_result
+    from perceptio.runs.lines import fact_line
 
-    screen.close()
     if not result.is_main:
         return 0  # what became of the run the first process says, by its exit code too
     # As a shell has it: 130 after Ctrl-C, 143 after SIGTERM.
     code = 128 + (result.stopped_by or signal.SIGINT) if result.ended == "interrupted" else 0
-    document: dict[str, Any] = {
+    if as_json:
+        print_json(_document(result))
+        return code
+    for label, text in result.ending:
+        print_result(fact_line(label, text))
+    return code
+
+
+def _document(result: "RunResult") -> Mapping[str, Any]:
+    return {
+        "event": "result",
         "run": str(result.folder),
         "ended": result.ended,
         "best_epoch": result.best_epoch,
         "test": dict(result.test),
     }
-    if as_json:
-        print_json(document)
-    elif result.ended == "interrupted":
-        print_result(f"Stopped   saved; go on with: perceptio train --resume {result.folder}")
-    elif result.best_epoch is None:
-        print_result("Test      no test result: no evaluation gave a number")
-        print_result(f"Report    {result.folder / 'report.html'}")
-    else:
-        values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in result.test.items())
-        print_result(f"Test      {values} (weights of epoch {result.best_epoch:g})")
-        print_result(f"Report    {result.folder / 'report.html'}")
-        print_result(f"Next      perceptio predict {result.folder} FILE ..")
-    return code

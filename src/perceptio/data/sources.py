@@ -52,7 +52,7 @@ def open_source(
         return read_fashion_sample()
     if format == "shards" or (format == "auto" and looks_like_shards(path)):
         return read_shards(_checked_shards(path), limits, progress)
-    place = _existing(path)
+    place = existing_path(path)
     readers = _readers(part_columns)
     chosen = readers.get(format) or next((reader for reader in readers.values() if reader.fits(place)), None)
     if chosen is None:
@@ -66,7 +66,7 @@ def open_source(
 def _checked_shards(path: str) -> str:
     """Returns the place of shards; on disk a single one, or the folder of several, must be there."""
     if scheme_of(path) is None and "{" not in path:
-        _existing(path)
+        existing_path(path)
     return path
 
 
@@ -82,7 +82,12 @@ def manifest_in(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _existing(path: str) -> Path:
+def existing_path(path: str) -> Path:
+    """Returns what lies at a path.
+
+    Raises:
+        UsageError: nothing; with what lies nearby under a like name.
+    """
     if not path.strip():
         raise UsageError("no data given; name a folder or a manifest, such as --data photos/")
     place = Path(path).expanduser()

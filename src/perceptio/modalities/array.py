@@ -106,6 +106,14 @@ class ArrayModality(Modality):
         """Returns axes and channels."""
         return " x ".join(map(str, (*self.axes, self.channels)))
 
+    def summary(self, facts: Sequence[Facts]) -> str:
+        """Returns the axes of the middle file."""
+        axes = sorted({name for fact in facts for name in fact if name.startswith("axis_")})
+        if not axes:
+            return ""
+        lengths = (median(fact[name] for fact in facts if name in fact) for name in axes)
+        return " x ".join(f"{length:,.0f}" for length in lengths) + " values (median)"
+
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns the length of each axis, and mean and deviation of each channel over some of the values."""
         header = read_array_header(file, limits)

@@ -149,6 +149,20 @@ class AudioModality(Modality):
             size = f"{self.num_frames} frames x {self.mel_bins} mel bins"
         return f"{size} ({self.clip_seconds:g} s at {self.sample_rate_hz / 1000:g} kHz)"
 
+    def summary(self, facts: Sequence[Facts]) -> str:
+        """Returns length and rate of the middle file."""
+        if not facts:
+            return ""
+        seconds, rate = (median(fact[name] for fact in facts) for name in ("seconds", "sample_rate_hz"))
+        return f"{seconds:.3g} s at {rate / 1000:g} kHz (median)"
+
+    def conversion(self, facts: Facts) -> str:
+        """Returns the change of rate, if there is one."""
+        rate = facts["sample_rate_hz"]
+        if rate == self.sample_rate_hz:
+            return ""
+        return f"{rate / 1000:g} kHz converted to {self.sample_rate_hz / 1000:g} kHz"
+
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns seconds, sample_rate_hz and num_channels; raises AbsentError for a file without sound."""
         return probe_audio(file, limits)

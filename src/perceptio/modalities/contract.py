@@ -95,6 +95,14 @@ class Modality(ABC):
         """How much time one view covers; None where there is no time."""
         return None
 
+    def summary(self, facts: Sequence[Facts]) -> str:
+        """Returns what files with these facts are like, for people, such as "640 x 480 pixels (median)"; or nothing."""
+        return ""
+
+    def conversion(self, facts: Facts) -> str:
+        """Returns what reading a file with these facts changes unexpectedly, such as its rate; or nothing."""
+        return ""
+
     @abstractmethod
     def input_config(self) -> StreamInputConfig:
         """Returns size and position encoding of the model's input."""

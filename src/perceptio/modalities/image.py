@@ -77,6 +77,13 @@ class ImageModality(ImageConfig, Modality):
         """Returns height, width and channels."""
         return " x ".join(map(str, (*self.size, self.channels)))
 
+    def summary(self, facts: Sequence[Facts]) -> str:
+        """Returns width and height of the middle file."""
+        if not facts:
+            return ""
+        width, height = (median(fact[name] for fact in facts) for name in ("width", "height"))
+        return f"{width:,.0f} x {height:,.0f} pixels (median)"
+
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns height and width in pixels, upright."""
         height, width = probe_image(file, limits)

@@ -135,6 +135,14 @@ class PointsModality(Modality):
         """Returns points and channels."""
         return f"{self.num_points} points x {self.channels}"
 
+    def summary(self, facts: Sequence[Facts]) -> str:
+        """Returns the vertices of the middle file, and whether files are surfaces or clouds."""
+        if not facts:
+            return ""
+        surfaces = sum(fact["num_faces"] > 0 for fact in facts)
+        what = "surfaces" if surfaces == len(facts) else "clouds" if not surfaces else "surfaces and clouds"
+        return f"{what} of {median(fact['num_vertices'] for fact in facts):,.0f} points (median)"
+
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns the numbers of vertices and faces; no faces: a point cloud.
 

@@ -187,6 +187,15 @@ class StreamReader:
             raise self._nothing(absence)
         return found
 
+    def conversions(self, items: Mapping[str, Item]) -> tuple[str, ...]:
+        """Returns what reading a sample's files changes and people may not expect; nothing of files it cannot read."""
+        try:
+            facts = {} if any(isinstance(item, np.ndarray) for item in items.values()) else self.look(items, full=False)
+        except FileError:
+            return ()
+        found = (self.streams.by_name[name].conversion(of_stream) for name, of_stream in facts.items())
+        return tuple(text for text in found if text)
+
     def _present(self, items: Mapping[str, Item]) -> Iterator[tuple[str, Modality, Item]]:
         for name, modality in self.streams.by_name.items():
             if modality.column in items and (self.only is None or name in self.only):

@@ -145,6 +145,14 @@ class VideoModality(Modality):
         sides = " x ".join(map(str, (*self.size, self.channels)))
         return f"{self.num_frames} frames of {sides} at {self.frames_per_second:g} a second"
 
+    def summary(self, facts: Sequence[Facts]) -> str:
+        """Returns length, size and rate of the middle file."""
+        if not facts:
+            return ""
+        names = ("seconds", "width", "height", "frames_per_second")
+        seconds, width, height, rate = (median(fact[name] for fact in facts) for name in names)
+        return f"{seconds:.3g} s of {width:,.0f} x {height:,.0f} pixels at {rate:.3g} a second (median)"
+
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns seconds, height, width (upright, square pixels), frames_per_second and has_sound (1 or 0)."""
         return probe_video(file, limits)

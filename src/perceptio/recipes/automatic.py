@@ -13,8 +13,10 @@ from perceptio.modalities.contract import Facts
 from perceptio.modalities.streams import Streams
 from perceptio.models.config import PerceiverConfig
 from perceptio.models.counts import count_flops
+from perceptio.runs.budget import rough_time
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import Survey
+from perceptio.runs.opening import Reason
 from perceptio.training.config import TrainingConfig
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.schedule import ScheduleConfig
@@ -32,15 +34,6 @@ MODELS = (
     (10_000, 128, 256, 4, 3),
     (0, 48, 128, 3, 2),
 )
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why some fields of a config are what they are: a label, a sentence, and the fields' dotted names."""
-
-    label: str
-    text: str
-    fields: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class Plan:
 
     model: PerceiverConfig
     size: "Size"
-    epochs: int
+    epochs: float
     flops: float
     size_is_reduced: bool
     model_is_reduced: bool
@@ -80,11 +73,24 @@ class Size:
     why: str
 
 
-def choose_config(survey: Survey, *, has_gpu: bool, source: SourceConfig | None = None) -> Choice:
-    """Returns a config that suits the number and size of a survey's samples and the device."""
+def choose_config(
+    survey: Survey,
+    *,
+    has_gpu: bool,
+    source: SourceConfig | None = None,
+    seconds: float | None = None,
+    epochs: float | None = None,
+) -> Choice:
+    """Returns a config that suits the number and size of a survey's samples and the device.
+
+    Args:
+        seconds: how long training may take; None: as `planned_seconds` says.
+        epochs: passes over the data, where somebody else has chosen them; the rest follows.
+    """
     source = source or SourceConfig()
     num_samples = len(survey.usable)
-    plan = choose_plan(survey, flops_per_second(has_gpu=has_gpu) * planned_seconds(has_gpu=has_gpu))
+    seconds = planned_seconds(has_gpu=has_gpu) if seconds is None else seconds
+    plan = choose_plan(survey, flops_per_second(has_gpu=has_gpu) * seconds, epochs)
     batch_size = max(4, min(256 if has_gpu else 32, num_samples // 16))
     config = RunConfig(
         recipe="automatic",
@@ -101,16 +107,18 @@ def choose_config(survey: Survey, *, has_gpu: bool, source: SourceConfig | None 
             patience_epochs=max(10.0, plan.epochs / 3),
         ),
     )
-    return Choice(config, _reasons(survey, plan, batch_size, has_gpu=has_gpu))
+    reasons = _reasons(survey, plan, config, has_gpu=has_gpu, planned=seconds)
+    return Choice(config, tuple(each for each in reasons if epochs is None or each.label not in ("Schedule", "Time")))
 
 
-def choose_plan(survey: Survey, budget: float) -> Plan:
+def choose_plan(survey: Survey, budget: float, typed_epochs: float | None = None) -> Plan:
     """Returns the largest model, up to the one that suits the number of samples, and the size that the budget carries.
 
-    Where even the smallest model on the smallest samples is too dear, there are fewer epochs, but never below five.
+    Where even the smallest model on the smallest samples is too dear, there are fewer epochs, but never below five and
+    never other ones than were typed.
     """
     num_samples = len(survey.usable)
-    wanted = choose_epochs(num_samples)
+    wanted = choose_epochs(num_samples) if typed_epochs is None else typed_epochs
     suitable = [row for row in MODELS if num_samples >= row[0]]
     sizes = sizes_of(survey)
     for row in suitable:
@@ -120,7 +128,7 @@ def choose_plan(survey: Survey, budget: float) -> Plan:
         if flops <= budget:
             break
     epochs = wanted
-    if flops > budget:
+    if flops > budget and typed_epochs is None:
         epochs = max(MIN_EPOCHS, int(budget / training_flops(model, size.streams.input_config(), num_samples)))
     return Plan(
         model=model,
@@ -174,7 +182,7 @@ def _facts_of(survey: Survey, stream: str) -> tuple[Facts, ...]:
     return tuple(facts[stream] for facts in survey.facts.values() if stream in facts)
 
 
-def choose_size(sizes: Sequence[Size], model: PerceiverConfig, seen_samples: int, budget: float) -> Size:
+def choose_size(sizes: Sequence[Size], model: PerceiverConfig, seen_samples: float, budget: float) -> Size:
     """Returns the largest size that the budget of operations carries, or the smallest."""
     best = sizes[0]
     for size in sizes:
@@ -199,16 +207,7 @@ def planned_seconds(*, has_gpu: bool) -> int:
     return GPU_SECONDS if has_gpu else CPU_SECONDS
 
 
-def rough_time(seconds: float) -> str:
-    """Returns a time as people say it, such as "about 8 min" or "about 3 h"."""
-    if seconds < 90:
-        return "about a minute" if seconds >= 30 else "less than a minute"
-    if seconds < 90 * 60:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.0f} h"
-
-
-def _reasons(survey: Survey, plan: Plan, batch_size: int, *, has_gpu: bool) -> tuple[Reason, ...]:
+def _reasons(survey: Survey, plan: Plan, config: RunConfig, *, has_gpu: bool, planned: float) -> tuple[Reason, ...]:
     num_samples, model = len(survey.usable), plan.model
     device = "a GPU" if has_gpu else "the CPU"
     smaller = f", smaller than so many call for, to finish on {device} in time" if plan.model_is_reduced else ""
@@ -225,13 +224,23 @@ def _reasons(survey: Survey, plan: Plan, batch_size: int, *, has_gpu: bool) -> t
             f"{model.num_latents} latents of {model.latent_channels} channels, for {num_samples:,} samples{smaller}",
             ("model.num_latents", "model.latent_channels"),
         ),
-        Reason("Schedule", f"{plan.epochs} epochs of batches of {batch_size}: {passes}", ("epochs", "batch_size")),
-        Reason("Time", _why_time(plan, has_gpu=has_gpu), ("streams", "model", "epochs")),
+        Reason(
+            "Schedule",
+            f"{plan.epochs} epochs of batches of {config.batch_size}: {passes}",
+            ("epochs", "batch_size", "training.patience_epochs"),
+        ),
+        Reason(
+            "Training",
+            f"AdamW at {config.learning_rate:g}, {config.training.schedule.warmup_epochs:g} epochs of warm-up, then a "
+            "cosine to 0: steadier on small sets than the paper's LAMB",
+            ("learning_rate", "training.optimizer", "training.schedule"),
+        ),
+        Reason("Time", _why_time(plan, planned, has_gpu=has_gpu), ("streams", "model", "epochs")),
     )
 
 
-def _why_time(plan: Plan, *, has_gpu: bool) -> str:
-    seconds, planned = plan.flops / flops_per_second(has_gpu=has_gpu), planned_seconds(has_gpu=has_gpu)
+def _why_time(plan: Plan, planned: float, *, has_gpu: bool) -> str:
+    seconds = plan.flops / flops_per_second(has_gpu=has_gpu)
     text = f"{rough_time(seconds)} of computing on {'a GPU' if has_gpu else 'the CPU'}"
     if seconds > planned:
         text += (

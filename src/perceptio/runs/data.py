@@ -3,6 +3,8 @@
 import csv
 import hashlib
 import os
+import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,6 +44,8 @@ class Survey:
         streams: what the samples hold: as the config says, or as their files' names tell.
         facts: what the headers of each sample's files say, by name; empty where samples are no files.
         copies: groups of names with equal content.
+        whole: whether files were decoded, and not only their headers read.
+        seconds: what reading them took.
     """
 
     source: Source
@@ -51,6 +55,8 @@ class Survey:
     streams: Streams
     facts: Mapping[str, StreamFacts]
     copies: tuple[tuple[str, ...], ...]
+    whole: bool = True
+    seconds: float = 0.0
 
     @property
     def fingerprint(self) -> str:
@@ -123,6 +129,7 @@ def survey_data(
     """
     if data is None and config.format != "sample":
         raise UsageError("--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table")
+    began = time.monotonic()
     limits = config.limits
     source = open_source(data or "", config.format, limits, tuple(MODALITIES), progress)
     full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
@@ -137,7 +144,7 @@ def survey_data(
     cache = VerdictCache.of_user() if config.remember else None
     probed = probe(source, looking, cache=cache, progress=progress)
     skipped = (*source.skipped, *probed.skipped)
-    _check_share(skipped, len(probed.good), config.max_skipped, data)
+    check_share(skipped, len(probed.good), config.max_skipped, data)
     return Survey(
         source=source,
         data=data or "embedded sample",
@@ -146,6 +153,8 @@ def survey_data(
         streams=streams,
         facts=probed.facts,
         copies=find_duplicates(source, probed.good) if copies else (),
+        whole=full,
+        seconds=time.monotonic() - began,
     )
 
 
@@ -163,7 +172,7 @@ def admitted(survey: Survey, config: RunConfig) -> Survey:
         except FileError as error:
             refused.append(Skipped(name=printable(record.name), reason=str(error)))
     skipped = (*survey.skipped, *refused)
-    _check_share(skipped, len(usable), config.source.max_skipped, survey.data)
+    check_share(skipped, len(usable), config.source.max_skipped, survey.data)
     return replace(survey, usable=tuple(usable), skipped=skipped)
 
 
@@ -171,16 +180,24 @@ def _validation_as_test(records: tuple[Record, ...]) -> tuple[Record, ...]:
     return tuple(replace(record, split="test") if record.split == "validation" else record for record in records)
 
 
-def _check_share(skipped: Sequence[Skipped], num_usable: int, allowed: float, data: str | None) -> None:
+def check_share(skipped: Sequence[Skipped], num_usable: int, allowed: float, data: str | None) -> None:
+    """Checks that no more files are unusable than may be.
+
+    Raises:
+        DataError: with the most frequent reasons; sizes and offsets in them count as equal.
+    """
     lost = sum(entry.num_samples for entry in skipped)
     total = num_usable + lost
     if lost <= allowed * total:
         return
-    reasons = Counter(entry.reason for entry in skipped).most_common(3)
-    examples = "".join(f"\n       {count} x {reason}" for reason, count in reasons)
+    alike: dict[str, list[Skipped]] = {}
+    for entry in skipped:
+        alike.setdefault(re.sub(r"\d[\d,.]*", "N", entry.reason), []).append(entry)
+    frequent = sorted(alike.values(), key=len, reverse=True)[:3]
+    examples = "".join(f"\n       {len(entries)} x {entries[0].reason}" for entries in frequent)
     raise DataError(
         f"{lost} of {total} files in {data} cannot be used: {lost / total:.0%}, the limit is "
-        f"{allowed:.0%} (--source.max-skipped){examples}\n       first: {skipped[0].name}"
+        f"{allowed:.0%} (--source.max-skipped){examples}\n       first: {skipped[0].name}; all: perceptio info {data}"
     )
 
 
@@ -202,7 +219,10 @@ def prepare_data(survey: Survey, config: RunConfig) -> PreparedData:
     missing = [name for name in prepared.classes if name not in trained]
     # Of a set with several labels a sample, such as AudioSet, people often hold a part that lacks some classes.
     if missing and not survey.source.multi_label:
-        raise DataError(f"no training sample has the class {missing[0]!r} ({len(missing)} such classes)")
+        raise DataError(
+            f"no training sample has the class {missing[0]!r} ({len(missing)} such classes); give it files that can be "
+            "read, or take it out of the data"
+        )
     return prepared
 
 

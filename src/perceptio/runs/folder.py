@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def log(self) -> Path:
+        """What the screen showed, as plain lines, and the traceback of an error."""
+        return self.path / "log.txt"
+
+    @property
     def split(self) -> Path:
         """Which file belongs to which part."""
         return self.path / "split.csv"
@@ -124,6 +129,11 @@ def create_run_folder(name: str, out: Path | None) -> RunFolder:
         folder = RunFolder(_next_free(Path("runs"), re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"))
     folder.plots.mkdir(exist_ok=True)
     return folder
+
+
+def is_run_folder(path: Path) -> bool:
+    """Returns whether a folder is a run's: data may hold a config.json, but not beside a run's other files."""
+    return (path / "config.json").is_file() and not (path / "metadata.csv").exists()
 
 
 def open_run_folder(path: Path) -> RunFolder:

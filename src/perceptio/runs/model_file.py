@@ -33,6 +33,8 @@ class ModelFacts:
     task: Literal["single_label", "multi_label"]
     step: int = 0
     """Optimizer steps after which these weights were taken."""
+    unsure_at: float | None = None
+    """First probability up to which an answer counts as unsure; None: nothing was learned about that."""
 
 
 def write_model(path: Path, weights: Mapping[str, Tensor], facts: ModelFacts) -> None:
@@ -43,6 +45,7 @@ def write_model(path: Path, weights: Mapping[str, Tensor], facts: ModelFacts) ->
         "classes": facts.classes,
         "task": facts.task,
         "step": facts.step,
+        "unsure_at": facts.unsure_at,
     }
     tensors = {name: value.detach().contiguous().cpu() for name, value in weights.items()}
     replace_file(path, save(tensors, metadata={_HEADER: json.dumps(header)}))
@@ -92,7 +95,16 @@ def _facts(path: Path, entry: Any) -> ModelFacts:
             "task": "single_label" | "multi_label" as task,
             "step": int(step),
         } if all(isinstance(name, str) for name in classes):
-            return ModelFacts(config=from_json(RunConfig, config), classes=tuple(classes), task=task, step=step)
+            unsure_at = entry.get("unsure_at")  # not in files from before there was such a thing
+            if unsure_at is not None and not isinstance(unsure_at, float | int):
+                raise ValueError(f"unsure_at must be a number: got {unsure_at!r}")
+            return ModelFacts(
+                config=from_json(RunConfig, config),
+                classes=tuple(classes),
+                task=task,
+                step=step,
+                unsure_at=unsure_at,
+            )
         case _:
             raise ValueError(f"its entry {_HEADER!r} lacks config, classes, task or step")
 

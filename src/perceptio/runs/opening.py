@@ -1,20 +1,40 @@
 """What a run says and writes before its first step."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from perceptio.data.dataset import TrainingSamples
+from perceptio.data.names import printable
 from perceptio.models.counts import count_flops, count_parameters
+from perceptio.reporting.numbers import scaled, things
 from perceptio.reporting.samples import draw_sample_grid
+from perceptio.runs.budget import rough_time
+from perceptio.runs.check import Check
 from perceptio.runs.config import RunConfig
+from perceptio.runs.data import SPLITS, PreparedData, Survey
 from perceptio.runs.machine import describe_machine, git_revision, package_versions
 from perceptio.runs.screen import Screen
 from perceptio.runs.workbench import TrainOptions, Workbench
+from perceptio.version import __version__
 
 SHOWN_SAMPLES = 24
+SHOWN_CLASSES = 8
 
 
-def opening_facts(bench: Workbench, options: TrainOptions) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Reason:
+    """Why some fields of a config are what they are: a label, a sentence, and the fields' dotted names."""
+
+    label: str
+    text: str
+    fields: tuple[str, ...]
+
+
+def opening_facts(bench: Workbench, options: TrainOptions, reasons: Sequence[Reason]) -> dict[str, Any]:
     """Returns what run.json says from the start: how the run was made, on what, from which data."""
     return {
         "command": options.command,
@@ -31,6 +51,9 @@ def opening_facts(bench: Workbench, options: TrainOptions) -> dict[str, Any]:
             "copies": bench.prepared.survey.copies,
             "leaks": bench.prepared.leaks,
         },
+        "choices": [asdict(reason) for reason in reasons],
+        "workers": bench.workers,
+        "time_budget_seconds": options.time,
         "num_parameters": count_parameters(bench.model),
         "flops_per_sample": model_flops(bench.config, len(bench.prepared.classes)),
     }
@@ -44,32 +67,145 @@ def model_flops(config: RunConfig, num_classes: int) -> int:
     ).total
 
 
-def show_opening(bench: Workbench, screen: Screen) -> None:
-    """Shows data, split, input, model, plan and folder, a line each."""
-    config, prepared, grid = bench.config, bench.prepared, bench.config.input_config()
-    sizes = {split: len(prepared.records(split)) for split in ("train", "validation", "test")}
-    skipped = prepared.survey.skipped
-    usable = len(prepared.survey.usable)
-    screen.fact("Data", f"{prepared.survey.data}: {len(prepared.classes)} classes, {usable:,} samples")
-    for note in prepared.survey.notes:
+def show_title(bench: Workbench, screen: Screen) -> None:
+    """Shows what runs, and on what."""
+    torch = package_versions()["torch"].partition("+")[0]
+    screen.fact("perceptio", f"{__version__}, torch {torch}, {describe_machine(bench.accelerator.device)}")
+
+
+def show_data(survey: Survey, screen: Screen, *, listed_in: str) -> None:
+    """Shows what a source holds: classes, files, what is skipped and why.
+
+    Args:
+        listed_in: where all skipped files are listed.
+    """
+    counts = Counter(label for record in survey.usable for label in record.labels)
+    screen.fact("Data", f"{survey.data}: {_classes(survey, counts)}")
+    screen.fact("", _files(survey))
+    for note in survey.notes:
         screen.fact("", note)
-    if skipped:
-        more = f"; {len(skipped) - 1} more in {bench.folder.skipped}" if len(skipped) > 1 else ""
-        screen.fact("", f"{len(skipped)} skipped: {skipped[0].name}: {skipped[0].reason}{more}")
-    if prepared.leaks:
-        example = prepared.leaks[0][0]
-        screen.fact("", f"{len(prepared.leaks)} groups of equal files stand in more than one split, such as {example}")
-    parts = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
-    screen.fact("Split", f"{parts} ({bench.folder.split})")
-    size = config.streams.describe()
-    screen.fact("Input", f"{size} = {grid.num_tokens:,} inputs of {grid.input_channels} channels a sample")
-    flops = model_flops(config, len(prepared.classes)) / 1e9
-    screen.fact("Model", f"{config.recipe}: {count_parameters(bench.model):,} parameters, {flops:.3g} GFLOP a sample")
-    screen.fact(
-        "Plan", f"{config.epochs:g} epochs, batch {bench.batch_size}, {describe_machine(bench.accelerator.device)}"
+    if survey.skipped:
+        first = survey.skipped[0]
+        more = f"; {len(survey.skipped) - 1:,} more in {listed_in}" if len(survey.skipped) > 1 else ""
+        screen.fact("", f"skipped: {first.name}: {first.reason}{more}")
+
+
+def _classes(survey: Survey, counts: Mapping[str, int]) -> str:
+    origin = ""
+    if survey.source.root is not None and survey.usable:
+        first = survey.usable[0]
+        named = first.labels and first.labels[0] in PurePosixPath(first.name).parts[:-1]
+        origin = " from folder names" if named else " from the table"
+    if len(counts) <= SHOWN_CLASSES:
+        return f"{len(counts)} classes{origin}: " + ", ".join(
+            f"{printable(name)} {counts[name]:,}" for name in sorted(counts)
+        )
+    (most, highest), *_, (least, lowest) = Counter(counts).most_common()
+    return (
+        f"{len(counts):,} classes{origin}, from {lowest:,} samples ({printable(least)}) to {highest:,} "
+        f"({printable(most)})"
     )
-    path = bench.folder.path
-    screen.fact("Run", f"{path}   Ctrl-C saves and stops; perceptio train --resume {path} goes on")
+
+
+def _files(survey: Survey) -> str:
+    total = len(survey.usable) + len(survey.skipped)
+    if not survey.source.holds_files:
+        return f"{things(total, 'sample')}"
+    took = f" in {survey.seconds:.0f} s" if survey.seconds >= 1 else ""
+    read = "decoded" if survey.whole else "read by their headers"
+    parts = [f"{len(survey.usable):,} used"]
+    copies = sum(len(names) - 1 for names in survey.copies)
+    if copies:
+        parts.append(f"{copies:,} of them {'an exact copy' if copies == 1 else 'exact copies'}, kept on one side")
+    if survey.skipped:
+        parts.append(f"{len(survey.skipped):,} skipped")
+    return f"{things(total, 'sample')} {read}{took}: {', '.join(parts)}"
+
+
+def show_split(prepared: PreparedData, config: RunConfig, screen: Screen, *, listed_in: str) -> None:
+    """Shows how many samples train, choose the epoch and test, and how that was decided."""
+    sizes = ", ".join(f"{len(prepared.records(split)):,} {split}" for split in SPLITS)
+    how = "; ".join(part for part in (how_split(prepared, config), listed_in) if part)
+    screen.fact("Split", f"{sizes} ({how})")
+    if prepared.leaks:
+        example = printable(prepared.leaks[0][0])
+        screen.fact(
+            "", f"warning: {len(prepared.leaks)} groups of equal files stand in more than one split, such as {example}"
+        )
+
+
+def how_split(prepared: PreparedData, config: RunConfig) -> str:
+    """Says which splits were given and how the others were drawn."""
+    given = {record.split for record in prepared.survey.usable if record.split is not None}
+    together = "" if config.split.by == "file" else f", each {config.split.by} on one side"
+    drawn = f"drawn by class with seed {config.seed}{together}"
+    if not given:
+        return drawn
+    names = " and ".join(split for split in SPLITS if split in given)
+    missing = " and ".join(split for split in SPLITS if split not in given)
+    if not missing:
+        return "as given"
+    return f"{names} as given, {missing} {drawn}"
+
+
+def show_input(survey: Survey, config: RunConfig, screen: Screen, reasons: Sequence[Reason]) -> None:
+    """Shows what the model sees of a sample, and what the files are."""
+    grid = config.input_config()
+    found = "; ".join(
+        text
+        for name, modality in config.streams.by_name.items()
+        if (text := modality.summary([facts[name] for facts in survey.facts.values() if name in facts]))
+    )
+    files = f"; the files: {found}" if found else ""
+    screen.fact(
+        "Input", f"{config.streams.describe()} = {grid.num_tokens:,} inputs of {grid.input_channels} channels{files}"
+    )
+    _show_reasons("Input", reasons, screen)
+
+
+def show_model(
+    config: RunConfig, num_classes: int, num_parameters: int, screen: Screen, reasons: Sequence[Reason]
+) -> None:
+    """Shows recipe, size and cost of the model."""
+    flops = scaled(model_flops(config, num_classes), "FLOP")
+    screen.fact(
+        "Recipe", f"{config.recipe}: {scaled(num_parameters)} parameters, {flops} a sample; others: perceptio recipes"
+    )
+    _show_reasons("Model", reasons, screen)
+
+
+def show_plan(bench: Workbench, seconds: float | None, screen: Screen, reasons: Sequence[Reason]) -> None:
+    """Shows epochs, batches, time and what ends the run early."""
+    config, epochs = bench.config, f"{bench.config.epochs:g} epoch{'' if bench.config.epochs == 1 else 's'}"
+    parts = [f"{epochs}, batch {bench.batch_size}"]
+    if bench.batch_size < config.batch_size:
+        parts[0] += f" (there are no {config.batch_size} training samples)"
+    if seconds is not None:
+        parts[0] += f", {rough_time(seconds)}"
+    patience = config.training.patience_epochs
+    if patience is not None and patience < config.epochs:
+        metric = "mean average precision" if bench.task.main_metric == "map" else bench.task.main_metric
+        parts.append(f"stops after {patience:g} epochs without a better validation {metric}")
+    screen.fact("Plan", "; ".join(parts))
+    _show_reasons("Schedule", reasons, screen)
+    _show_reasons("Training", reasons, screen)
+
+
+def show_check(bench: Workbench, check: Check, screen: Screen, *, picture: str) -> None:
+    """Shows what a trial of one batch gave."""
+    memory = f"{check.peak_memory_bytes / 1e9:.1f} GB"
+    seen = f"; what the model sees: {picture}" if picture else ""
+    screen.fact(
+        "Check",
+        f"a batch of {check.batch_size} forward and backward and one of validation: fine, "
+        f"{check.seconds_a_step(bench.workers):.2g} s a step, {memory}{seen}",
+    )
+
+
+def _show_reasons(label: str, reasons: Sequence[Reason], screen: Screen) -> None:
+    for reason in reasons:
+        if reason.label == label:
+            screen.fact("", reason.text)
 
 
 def draw_training_samples(bench: Workbench, samples: TrainingSamples) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,34 +28,46 @@ from perceptio.runs.model_file import ModelFacts, find_model_file, read_model
 from perceptio.runs.workbench import evaluation_batch_size, views_at_once
 from perceptio.tasks.classification import TaskConfig, build_task
 
+Tell = Callable[[str], None]
+
 BATCH_SIZE = 32  # at most; fewer where samples are large
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """The answer for one file: either probabilities by class, the likeliest first, or an error."""
+    """The answer for one file: either probabilities by class, the likeliest first, or an error.
+
+    Attributes:
+        unsure: validation files with so low a first probability were right less than 3 times in 4.
+    """
 
     file: str
     label: str | None
     probabilities: dict[str, float] | None
     error: str | None
+    unsure: bool = False
 
 
-def predict_files(run: Path, files: Iterable[Path], *, device: Device = "auto") -> Iterator[Prediction]:
+def predict_files(
+    run: Path, files: Iterable[Path], *, device: Device = "auto", tell: Tell | None = None
+) -> Iterator[Prediction]:
     """Yields one prediction for each file; a folder stands for the files in it, in the order of their names.
 
     For a model whose samples are made of several files, a file stands for all that share its folder and stem.
+
+    Args:
+        tell: called with what reading a file changes and people may not expect, such as its rate.
 
     Raises:
         UsageError: at the call, when there is no model or no such device.
     """
     model, facts = read_model(find_model_file(run))
     chosen = choose_device(device)
-    return _predictions(model.to(chosen).eval(), facts, expand_folders(files), chosen)
+    return _predictions(model.to(chosen).eval(), facts, expand_folders(files), chosen, tell)
 
 
 def _predictions(
-    model: Perceiver, facts: ModelFacts, files: Iterator[Path], device: torch.device
+    model: Perceiver, facts: ModelFacts, files: Iterator[Path], device: torch.device, tell: Tell | None
 ) -> Iterator[Prediction]:
     streams = facts.config.streams
     reader = StreamReader(streams, facts.config.source.limits)
@@ -70,9 +83,13 @@ def _predictions(
     with Children(Views(reader), reader.allowance(whole=True)) as children:
         answers = children.map(parts())
         while chunk := list(islice(answers, at_once)):
-            probabilities = _probabilities(model, facts, chunk, device)
-            for index, views in enumerate(chunk):
-                yield _answer(names.popleft(), views, probabilities.get(index), facts.classes)
+            read = [answer if isinstance(answer, FileError) else answer["views"] for answer in chunk]
+            probabilities = _probabilities(model, facts, read, device)
+            for index, (answer, views) in enumerate(zip(chunk, read, strict=True)):
+                if tell is not None and not isinstance(answer, FileError):
+                    for conversion in answer["conversions"]:
+                        tell(conversion)
+                yield _answer(names.popleft(), views, probabilities.get(index), facts)
 
 
 def _probabilities(
@@ -144,21 +161,23 @@ def expand_folders(paths: Iterable[Path]) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Views:
-    """Makes all views of a sample, in a child process."""
+    """Makes all views of a sample, in a child process, and says what of its files was converted."""
 
     reader: StreamReader
 
-    def __call__(self, items: Mapping[str, Item]) -> Sequence[View]:
-        """Returns the views; raises FileError."""
-        return self.reader.evaluation_views(items)
+    def __call__(self, items: Mapping[str, Item]) -> dict[str, Any]:
+        """Returns views and conversions; raises FileError."""
+        return {"views": self.reader.evaluation_views(items), "conversions": self.reader.conversions(items)}
 
 
 def _answer(
-    file: str, views: list[View] | FileError, probabilities: np.ndarray | None, classes: Sequence[str]
+    file: str, views: list[View] | FileError, probabilities: np.ndarray | None, facts: ModelFacts
 ) -> Prediction:
     if isinstance(views, FileError):
         return Prediction(file=file, label=None, probabilities=None, error=str(views))
     assert probabilities is not None
     order = np.argsort(-probabilities, kind="stable")
-    ranked = {classes[index]: float(probabilities[index]) for index in order}
-    return Prediction(file=file, label=classes[order[0]], probabilities=ranked, error=None)
+    ranked = {facts.classes[index]: float(probabilities[index]) for index in order}
+    first = facts.classes[order[0]]
+    unsure = facts.unsure_at is not None and ranked[first] <= facts.unsure_at
+    return Prediction(file=file, label=first, probabilities=ranked, error=None, unsure=unsure)

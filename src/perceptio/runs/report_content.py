@@ -136,6 +136,7 @@ def _notes(run: Finished) -> tuple[str, ...]:
     best = f"since epoch {run.best_epoch:g}" if run.best_epoch is not None else "in any epoch"
     return {
         "patience": (f"Training stopped early: no better validation result {best}.",),
+        "time": ("Training stopped when its time was over.",),
         "interrupted": ("Training was interrupted; the test samples were not used.",),
         "failed": ("Training failed; the test samples were not used.",),
     }.get(run.facts["ended"], ())

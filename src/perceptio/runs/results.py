@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from perceptio.evaluation.unsure import unsure_at
 from perceptio.models.perceiver import Perceiver
 from perceptio.reporting.confusion import draw_confusion, write_confusion_csv
 from perceptio.reporting.content import JudgedFile, Picture, ReportContent
@@ -14,8 +15,9 @@ from perceptio.reporting.model_card import write_model_card
 from perceptio.reporting.report import write_report
 from perceptio.reporting.samples import draw_sample_grid
 from perceptio.runs.attend import Attention, attention_of
+from perceptio.runs.ending import ending_lines
 from perceptio.runs.measured import Measured, headline, write_predictions
-from perceptio.runs.model_file import read_model
+from perceptio.runs.model_file import read_model, write_model
 from perceptio.runs.report_content import Finished, content_of
 from perceptio.runs.review import judged, least_sure, surest_mistakes, suspects
 from perceptio.tasks import metrics
@@ -31,11 +33,12 @@ class RunResult:
     """What came of a run. `test` is empty when training was interrupted or failed.
 
     Attributes:
-        ended: "finished", "patience", "interrupted" or "failed".
+        ended: "finished", "patience", "time", "interrupted" or "failed".
         measured: the best weights on "validation" and "test"; empty when they were not measured.
         num_suspects: how many validation and test samples look wrongly labelled; None when nothing was measured.
         stopped_by: the signal that asked for the interruption, or None.
         is_main: False in all but the first of several processes, which measure and write nothing.
+        ending: how it ended and what came of it, as lines for people: (label, text).
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class RunResult:
     num_suspects: int | None = None
     stopped_by: int | None = None
     is_main: bool = True
+    ending: tuple[tuple[str, str], ...] = ()
 
 
 def finish_run(run: Finished, measured: Mapping[str, Measured], device: torch.device) -> RunResult:
@@ -61,7 +65,11 @@ def finish_run(run: Finished, measured: Mapping[str, Measured], device: torch.de
     if run.history:
         draw_curves(run.history, run.best_epoch, run.folder.plots / "curves.png")
     if measured:
-        model = read_model(run.folder.weights)[0].to(device)
+        model, model_facts = read_model(run.folder.weights)
+        if measured["validation"].confusion is not None:
+            learned = learned_unsure_at(measured["validation"])
+            write_model(run.folder.weights, model.state_dict(), replace(model_facts, unsure_at=learned))
+        model.to(device)
         content = _with_result(content, run, measured)
         content = replace(content, attention=_draw_attention(run, model, measured["test"]))
         num_suspects = content.num_suspects
@@ -75,7 +83,20 @@ def finish_run(run: Finished, measured: Mapping[str, Measured], device: torch.de
         test=measured["test"].values if measured else {},
         measured=measured,
         num_suspects=num_suspects,
+        ending=ending_lines(run, measured.get("test"), example=_example(run), num_suspects=num_suspects or 0),
     )
+
+
+def learned_unsure_at(validated: Measured) -> float | None:
+    """Returns up to which first probability the answers on validation samples were not to be relied upon."""
+    found = validated.predictions.probabilities
+    return unsure_at(found.max(axis=1), found.argmax(axis=1) == validated.rows.argmax(axis=1))
+
+
+def _example(run: Finished) -> str:
+    """Returns a test file to try the model on; nothing where samples are no files of their own."""
+    items = run.prepared.survey.source.load(run.prepared.records("test")[0]).values()
+    return next((str(item) for item in items if isinstance(item, Path)), "")
 
 
 def _with_result(content: ReportContent, run: Finished, measured: Mapping[str, Measured]) -> ReportContent:

@@ -1,5 +1,6 @@
 """Going on with a run from a checkpoint: the same data, the same surroundings, or a plain word about what differs."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,15 +10,18 @@ from torch import Tensor
 
 from perceptio.data.split_file import read_split_rows
 from perceptio.errors import DataError, UsageError
+from perceptio.runs.budget import CLOSING_SECONDS, Deadline, new_schedule, steps_per_epoch
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import PreparedData, admitted, survey_data, write_data_files
 from perceptio.runs.data_changes import find_changes, prepare_changed
 from perceptio.runs.exactness import exactness_facts, fingerprint_of, how_exact
 from perceptio.runs.folder import RunFolder, open_run_folder
+from perceptio.runs.lines import clock
+from perceptio.runs.log import logged
 from perceptio.runs.machine import connect, make_accelerator, set_threads
 from perceptio.runs.model_file import read_model, write_model
 from perceptio.runs.results import RunResult
-from perceptio.runs.screen import Screen, SilentScreen
+from perceptio.runs.screen import Screen
 from perceptio.runs.train import alone_in, model_facts, run_training
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_processes
 from perceptio.training.checkpoint import Checkpoint, is_whole, read_checkpoint, read_newest_checkpoint
@@ -53,29 +57,48 @@ def resume_run(
         PerceptioError: when another process is at it, there is no checkpoint, or the data is not what it was.
     """
     options, resume = options or TrainOptions(), resume or ResumeOptions()
+    began = time.monotonic()
     processes = connect(options.device, timeout_minutes=options.timeout_minutes)
-    with processes.connected():
-        shown = screen if screen is not None and processes.is_first else SilentScreen()
+    with processes.connected(), logged(screen, is_main=processes.is_first) as shown:
         # Only the first process looks into the run folder: other nodes need not see it.
         before = processes.first_does(lambda: _read_config(path))
-        config = before if resume.epochs is None else replace(before, epochs=resume.epochs)
+        config = _with_epochs(before, resume.epochs)
         folder = RunFolder(path)
         with processes.agreed():
             check_processes(config, options, processes)
         accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
         with alone_in(folder, processes):
+            if processes.is_first:
+                shown.open(folder.log)
             checkpoint = _read_checkpoint(folder, resume.step, processes, shown)
             with processes.agreed():
                 set_threads(options.threads, checkpoint.facts.get("threads"))
-            if config.epochs != before.epochs:
-                shown.fact("Schedule", f"{config.training.schedule.kind} over {config.epochs:g} epochs from here on")
             prepared = processes.first_does(
                 lambda: _find_data(folder, config, checkpoint, shown, accept_changes=resume.accept_changes)
             )
             with processes.agreed():
                 bench = build_workbench(config, prepared, accelerator, processes, folder, options)
                 _begin_again(bench, options, checkpoint, shown)
-            return run_training(bench, options, shown, resume=checkpoint)
+            for text in new_schedule(before, config, checkpoint.state.step, steps_per_epoch(bench)):
+                shown.fact("Schedule", text)
+            deadline = _deadline(options, checkpoint, shown, began=began)
+            return run_training(bench, options, shown, resume=checkpoint, deadline=deadline)
+
+
+def _with_epochs(config: RunConfig, epochs: float | None) -> RunConfig:
+    """Returns the config with other epochs. Who asks for them wants them run: then patience is no reason to stop."""
+    if epochs is None or epochs == config.epochs:
+        return config
+    return replace(config, epochs=epochs, training=replace(config.training, patience_epochs=None))
+
+
+def _deadline(options: TrainOptions, checkpoint: Checkpoint, screen: Screen, *, began: float) -> Deadline:
+    if options.time is None:
+        return Deadline(None)
+    screen.fact("Time", f"stops after {clock(options.time)}; the schedule stays, and --resume goes on with it")
+    deadline = Deadline(options.time - (time.monotonic() - began) - CLOSING_SECONDS)
+    deadline.has_evaluated = checkpoint.state.best_step is not None
+    return deadline
 
 
 def _read_config(path: Path) -> RunConfig:

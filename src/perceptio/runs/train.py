@@ -1,15 +1,30 @@
 """Training from a config to a run folder with weights, test result and report."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from accelerate import Accelerator
 from torch import Tensor
 
+from perceptio.data.dataset import EvaluationSamples
 from perceptio.disk import FolderLock
+from perceptio.errors import UsageError
 from perceptio.evaluation.predictions import join
+from perceptio.modalities.streams import StreamReader
+from perceptio.models.counts import count_parameters
+from perceptio.runs.budget import (
+    CLOSING_SECONDS,
+    Deadline,
+    evaluation_seconds,
+    fit_to_time,
+    planned_seconds,
+)
+from perceptio.runs.check import check_batches, refuse_equal_samples
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import (
     PreparedData,
@@ -24,10 +39,23 @@ from perceptio.runs.data import (
 from perceptio.runs.exactness import exactness_facts
 from perceptio.runs.folder import RunFolder, create_run_folder
 from perceptio.runs.interruption import stop_on_signals
+from perceptio.runs.lines import clock
+from perceptio.runs.log import LoggedScreen, logged
 from perceptio.runs.machine import connect, keep_freed_memory, make_accelerator, repeatable, set_threads
 from perceptio.runs.measured import Measured, assess
 from perceptio.runs.model_file import ModelFacts, read_model, write_model
-from perceptio.runs.opening import draw_training_samples, opening_facts, show_opening
+from perceptio.runs.opening import (
+    Reason,
+    draw_training_samples,
+    opening_facts,
+    show_check,
+    show_data,
+    show_input,
+    show_model,
+    show_plan,
+    show_split,
+    show_title,
+)
 from perceptio.runs.report_content import open_finished
 from perceptio.runs.results import RunResult, finish_run
 from perceptio.runs.screen import Screen, SilentScreen
@@ -46,6 +74,7 @@ def train_run(
     options: TrainOptions | None = None,
     *,
     survey: Survey | None = None,
+    reasons: Sequence[Reason] = (),
     screen: Screen | None = None,
 ) -> RunResult:
     """Trains from the start; returns what came of it.
@@ -54,32 +83,71 @@ def train_run(
 
     Args:
         survey: what `survey_data` found for this config, where the caller has it already.
+        reasons: why those fields that were chosen for the user are what they are.
 
     Raises:
         PerceptioError: with the rule, the value and the way out.
     """
     options = options or TrainOptions()
+    began = time.monotonic() - (survey.seconds if survey is not None else 0.0)
     processes = connect(options.device, timeout_minutes=options.timeout_minutes)
-    with processes.connected():
-        with processes.agreed():
-            check_processes(config, options, processes)
-        accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
-        with processes.agreed():
-            set_threads(options.threads)
-        shown = screen if screen is not None and processes.is_first else SilentScreen()
-        prepared = processes.first_does(lambda: _prepare(config, survey, shown))
+    with processes.connected(), logged(screen, is_main=processes.is_first) as shown:
+        accelerator, prepared = _prepare_all(config, options, processes, survey, shown)
         name = Path(config.data).stem if config.data else config.recipe
         folder = processes.first_does(lambda: create_run_folder(name, options.out))
         with alone_in(folder, processes):
             with processes.agreed():
-                bench = build_workbench(config, prepared, accelerator, processes, folder, options)
                 if processes.is_first:
-                    folder.write_config(config)
+                    shown.open(folder.log)
                     write_data_files(folder, prepared)
-                    folder.update_facts(opening_facts(bench, options))
-                    draw_training_samples(bench, bench.training_samples())
-                show_opening(bench, shown)
-            return run_training(bench, options, shown, resume=None)
+                bench = build_workbench(config, prepared, accelerator, processes, folder, options)
+            bench, deadline = _open(bench, options, began=began, screen=shown, reasons=reasons)
+            with processes.agreed():
+                if processes.is_first:
+                    folder.write_config(bench.config)
+                    folder.update_facts(opening_facts(bench, options, reasons))
+            shown.fact("Run", f"{folder.path}; Ctrl-C saves and stops, perceptio train --resume {folder.path} goes on")
+            return run_training(bench, options, shown, resume=None, deadline=deadline)
+
+
+def try_run(
+    config: RunConfig,
+    options: TrainOptions | None = None,
+    *,
+    survey: Survey | None = None,
+    reasons: Sequence[Reason] = (),
+    screen: Screen | None = None,
+) -> None:
+    """Does all that `train_run` does before its first step, and leaves nothing behind; arguments and errors as there.
+
+    Raises:
+        UsageError: options ask for what only a run has.
+    """
+    options = options or TrainOptions()
+    for name in ("out", "tensorboard"):
+        if getattr(options, name):
+            raise UsageError(f"--{name} has no effect with --dry-run, which leaves nothing behind; remove it")
+    began = time.monotonic() - (survey.seconds if survey is not None else 0.0)
+    processes = connect(options.device, timeout_minutes=options.timeout_minutes)
+    with processes.connected(), TemporaryDirectory(prefix="perceptio-dry-run-") as place:
+        shown = screen if screen is not None and processes.is_first else SilentScreen()
+        accelerator, prepared = _prepare_all(config, options, processes, survey, shown)
+        with processes.agreed():
+            bench = build_workbench(config, prepared, accelerator, processes, RunFolder(Path(place)), options)
+        _open(bench, options, began=began, screen=shown, reasons=reasons, leaves_files=False)
+
+
+def _prepare_all(
+    config: RunConfig, options: TrainOptions, processes: Processes, survey: Survey | None, screen: Screen
+) -> tuple[Accelerator, PreparedData]:
+    if options.time is not None and options.sharding == "full":
+        raise UsageError("--time needs a trial batch, which --sharding full rules out; use --epochs")
+    with processes.agreed():
+        check_processes(config, options, processes)
+    accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
+    with processes.agreed():
+        set_threads(options.threads)
+    return accelerator, processes.first_does(lambda: _prepare(config, survey, screen))
 
 
 def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> PreparedData:
@@ -87,7 +155,48 @@ def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> Prepar
         survey = survey_data(
             config.data, config.source, streams=config.streams, progress=partial(screen.work, "reading files")
         )
-    return prepare_data(admitted(survey, config), config)
+    prepared = prepare_data(admitted(survey, config), config)
+    reader = StreamReader(config.streams, config.source.limits)
+    refuse_equal_samples(prepared, EvaluationSamples(survey.source, prepared.records("train"), reader))
+    return prepared
+
+
+def _open(
+    bench: Workbench,
+    options: TrainOptions,
+    *,
+    began: float,
+    screen: Screen,
+    reasons: Sequence[Reason],
+    leaves_files: bool = True,
+) -> tuple[Workbench, Deadline]:
+    """Shows what the run is, tries a batch and plans; returns the bench with its plan, and when time is over."""
+    config, survey, folder, processes = bench.config, bench.prepared.survey, bench.folder, bench.processes
+    show_title(bench, screen)
+    show_data(survey, screen, listed_in=str(folder.skipped) if leaves_files else f"perceptio info {survey.data}")
+    show_split(bench.prepared, config, screen, listed_in=str(folder.split) if leaves_files else "")
+    show_input(survey, config, screen, reasons)
+    show_model(config, len(bench.prepared.classes), count_parameters(bench.model), screen, reasons)
+    with processes.agreed():
+        # A model whose weights are sharded may not fit into one process, where the check would put it.
+        check = None if options.sharding == "full" else check_batches(bench)
+    deadline = Deadline(None)
+    if options.time is not None and check is not None:
+        left = options.time - (time.monotonic() - began)
+        # The processes' clocks differ: the first one's plan is everybody's.
+        bench = replace(bench, config=processes.first_does(lambda: fit_to_time(bench, check, left)))
+        deadline = Deadline(left - CLOSING_SECONDS - evaluation_seconds(bench, check, "test"))
+    show_plan(bench, None if check is None else planned_seconds(bench, check), screen, reasons)
+    if options.time is not None:
+        screen.fact("", f"as many epochs as fit into --time {clock(options.time)}; it also stops when that is over")
+    picture = ""
+    with processes.agreed():
+        if leaves_files and processes.is_first:
+            draw_training_samples(bench, bench.training_samples())
+            picture = str(folder.plots / "train_samples.png")
+    if check is not None:
+        show_check(bench, check, screen, picture=picture)
+    return bench, deadline
 
 
 @contextmanager
@@ -113,7 +222,9 @@ def model_facts(bench: Workbench) -> ModelFacts:
     return ModelFacts(config=bench.config, classes=bench.prepared.classes, task=bench.task.kind)
 
 
-def run_training(bench: Workbench, options: TrainOptions, screen: Screen, *, resume: Checkpoint | None) -> RunResult:
+def run_training(
+    bench: Workbench, options: TrainOptions, screen: LoggedScreen, *, resume: Checkpoint | None, deadline: Deadline
+) -> RunResult:
     """Trains from the start or from a checkpoint, and finishes the run folder. All processes call this.
 
     Raises:
@@ -126,31 +237,33 @@ def run_training(bench: Workbench, options: TrainOptions, screen: Screen, *, res
             log.cut_after(resume.state.step if resume else 0)
 
     job = _job(bench, options, log)
-    report: Report = screen.training
+    report: Report = deadline.watching(screen.training)
     with processes.agreed():
         if options.tensorboard and processes.is_first:
             report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
     try:
         with stop_on_signals() as stop, repeatable(bench.config.training.exact):
-            result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=stop)
+            should_stop = deadline.or_asked(stop)
+            result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
     except Exception as error:
         if processes.is_first:
             _report_failure(bench, error)
         raise
+    signals = [number for number in processes.gather(stop.number) if number is not None]
+    if result.ended == "interrupted" and not signals:
+        result = replace(result, ended="time")
     failures = [failure for own in processes.gather(result.failures) for failure in own]
     is_measured = result.ended != "interrupted" and result.state.best_step is not None
     measured = _measure_best(bench, ("validation", "test")) if is_measured else {}
-    folder, ended = bench.folder.path, result.ended
-    finished = RunResult(
-        folder=folder, ended=ended, best_epoch=None, test={}, stopped_by=stop.number, is_main=False
-    )  # fmt: skip
+    finished = RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
     # The others wait: a launcher that sees one process end may end the one that still writes.
     with processes.agreed():
         if processes.is_first:
-            done = _finish(bench, replace(result, failures=tuple(failures)), measured)
-            finished = replace(done, stopped_by=stop.number)
+            finished = _finish(bench, replace(result, failures=tuple(failures)), measured)
+            for label, text in finished.ending:
+                screen.plain.fact(label, text)
     bench.accelerator.end_training()
-    return finished
+    return replace(finished, stopped_by=signals[0] if signals else None)
 
 
 def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:

@@ -52,8 +52,16 @@ class TrainOptions:
     """Several processes: "none", each holds all weights and moments; "full", a part of each (FSDP2)."""
     timeout_minutes: float = 30.0
     """Several processes: minutes after which one that waits for the others gives up."""
+    time: float | None = None
+    """Seconds that the whole run may take: its epochs are fitted to them, and it stops when they are over."""
     command: str = ""
     """What was typed, for the record; empty when the run was started from Python."""
+
+    def __post_init__(self) -> None:
+        if self.time is not None and self.time <= 0:
+            raise UsageError(f"--time must be greater than 0, such as 90s, 30m or 2h: got {self.time:g}")
+        if self.workers is not None and self.workers < 0:
+            raise UsageError(f"--workers must be at least 0: got {self.workers}")
 
 
 @dataclass(frozen=True, kw_only=True)

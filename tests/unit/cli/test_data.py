@@ -3,9 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from perceptio.cli.data import parse_bytes
 from perceptio.cli.main import main
-from perceptio.errors import UsageError
 from support.pictures import make_picture_folder
 
 
@@ -14,24 +12,11 @@ def pictures(tmp_path: Path) -> Path:
     return make_picture_folder(tmp_path / "pictures", per_class=4)
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [("256MB", 256_000_000), ("1.5GiB", 3 * 2**29), ("70 KB", 70_000), ("1024", 1024)]
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_bytes(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "MB", "-5MB", "5 miles"])
-def test_what_is_no_size(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--shard-bytes must be a size such as 256MB or 1GiB: got "):
-        parse_bytes(text)
-
-
 def test_pack_and_check(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["data", "pack", str(pictures), str(out)]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"Packed    12 samples into 1 shards, 0.0 MB, in {out}",
+        f"Packed    12 samples into 1 shard, 0.0 MB, in {out}",
         f"Next      perceptio train --data {out}",
     ]
     assert main(["data", "check", str(out), "--full", "--json"]) == 0
@@ -47,7 +32,7 @@ def test_exit_codes_of_a_check(pictures: Path, capsys: pytest.CaptureFixture[str
         "bad       disc/00.png: empty file (0 bytes)",
         "Checked   11 samples of 3 classes can be used (looked at)",
     ]
-    assert lines[-1] == "          1 problems, 8.3% of the samples lost"
+    assert lines[-1] == "          1 problem, 8.3 % of the samples lost"
     (pictures / "disc" / "01.png").write_bytes(b"")
     assert main(["data", "check", str(pictures), "--json"]) == 4
 

@@ -16,7 +16,6 @@ from perceptio.recipes.automatic import (
     choose_model,
     choose_size,
     flops_per_second,
-    rough_time,
     sizes_of,
     training_flops,
 )
@@ -154,20 +153,6 @@ def test_the_budget_grows_with_the_cores(survey: Survey, monkeypatch: pytest.Mon
     assert flops_per_second(has_gpu=False) == 64 * 1.25e10
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (5, "less than a minute"),
-        (60, "about a minute"),
-        (480, "about 8 min"),
-        (5_000, "about 83 min"),
-        (11_000, "about 3 h"),
-    ],
-)
-def test_a_time_is_rough(seconds: float, text: str):
-    assert rough_time(seconds) == text
-
-
 def test_every_choice_is_a_config_with_reasons(survey: Survey):
     choice = choose_config(survey, has_gpu=False)
     assert (choice.config.recipe, choice.config.data) == ("automatic", survey.data)
@@ -185,6 +170,15 @@ def test_every_choice_is_a_config_with_reasons(survey: Survey):
     assert "a GPU" in choose_config(survey, has_gpu=True).reasons[-1].text
 
 
+def test_typed_epochs_and_a_time_decide_the_rest(survey: Survey):
+    typed = choose_config(survey, has_gpu=False, epochs=3.0)
+    assert (typed.config.epochs, typed.config.training.schedule.warmup_epochs) == (3.0, pytest.approx(0.3))
+    assert {reason.label for reason in typed.reasons} == {"Input", "Model", "Training"}
+    many = with_samples(survey, 20_000)
+    hour, ten_minutes = (choose_config(many, has_gpu=False, seconds=seconds) for seconds in (3_600.0, 600.0))
+    assert cost_of(ten_minutes, 20_000) < cost_of(hour, 20_000) <= 6 * BUDGET
+
+
 def test_a_reason_holds_while_its_fields_are_as_chosen(survey: Survey):
     choice = choose_config(survey, has_gpu=False)
     config = choice.config
@@ -192,12 +186,12 @@ def test_a_reason_holds_while_its_fields_are_as_chosen(survey: Survey):
     def labels(changed: RunConfig) -> list[str]:
         return [reason.label for reason in choice.reasons_for(changed)]
 
-    assert labels(config) == ["Input", "Model", "Schedule", "Time"]
+    assert labels(config) == ["Input", "Model", "Schedule", "Training", "Time"]
     assert labels(replace(config, seed=3)) == labels(config)
-    assert labels(replace(config, epochs=2.0)) == ["Input", "Model"]
-    assert labels(replace(config, model=replace(config.model, num_latents=3))) == ["Input", "Schedule"]
+    assert labels(replace(config, epochs=2.0)) == ["Input", "Model", "Training"]
+    assert labels(replace(config, model=replace(config.model, num_latents=3))) == ["Input", "Schedule", "Training"]
     larger = replace(config.streams.by_name["image"], size=(48, 48))
-    assert labels(replace(config, streams=single_stream(larger))) == ["Model", "Schedule"]
+    assert labels(replace(config, streams=single_stream(larger))) == ["Model", "Schedule", "Training"]
 
 
 def test_the_embedded_sample_needs_no_path():

@@ -84,6 +84,7 @@ def test_another_projects_file_is_refused(tmp_path: Path):
         ({"format": 1}, r"has format 1, this version reads 2"),
         ({"format": 3}, r"has format 3, this version reads 2"),
         ({"config": {"recipe": "x"}}, r"the field epochs is missing"),
+        ({"unsure_at": "often"}, r"is damaged or no safetensors file: unsure_at must be a number: got 'often'$"),
         ({"classes": ["a", "b"]}, r"head.logits.weight must have shape \(2, 24\), got \(3, 24\)"),
     ],
 )

@@ -12,8 +12,9 @@ from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.resume import ResumeOptions, resume_run
 from perceptio.runs.screen import SilentScreen
 from perceptio.runs.train import train_run
-from perceptio.runs.workbench import TrainOptions
+from perceptio.runs.workbench import TrainOptions, check_processes
 from perceptio.training.checkpoint import read_newest_checkpoint, write_checkpoint
+from perceptio.training.processes import Processes
 from support.configs import tiny_config
 from support.pictures import make_picture_folder
 
@@ -100,3 +101,14 @@ def test_a_split_of_which_nothing_is_left(run: Path, trained: Path):
     message = f"no file of the test split is left in {trained / 'data'}; put the files back, or give others with --data"
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         evaluate_run(run, split="test", device="cpu")
+
+
+def test_sharding_beside_what_it_does_not_go_with():
+    config = tiny_config()
+    two = Processes()
+    two.count = 2
+    options = replace(OPTIONS, sharding="full")
+    check_processes(config, options, two)
+    compiled = replace(config, training=replace(config.training, compile=True))
+    with pytest.raises(UsageError, match=r"^--sharding full does not go with training.compile; leave one of them out$"):
+        check_processes(compiled, options, two)

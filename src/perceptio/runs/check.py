@@ -1,0 +1,161 @@
+"""Before the first step: does a batch fit, how long does a step take, do the samples differ at all?"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from perceptio.data.batches import Batch, Stream, collate, model_inputs
+from perceptio.data.dataset import EvaluationSamples, View
+from perceptio.data.order import TrainingOrder
+from perceptio.errors import DataError
+from perceptio.evaluation.predictions import predict_batches
+from perceptio.inputs.streams import StreamsInputConfig
+from perceptio.runs.data import PreparedData
+from perceptio.runs.workbench import Workbench, evaluation_batch_size, views_at_once
+from perceptio.training.memory import peak_memory_bytes
+
+COMPARED_SAMPLES = 32
+LONGEST_WARM_UP_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What one batch of training and one of evaluation took. Seconds; loading is that of a single process."""
+
+    batch_size: int
+    step_seconds: float
+    load_seconds: float
+    evaluation_seconds: float
+    evaluation_samples: int
+    peak_memory_bytes: int
+
+    def seconds_a_step(self, num_workers: int) -> float:
+        """Returns what a step of training takes, roughly: loader processes work while the model does."""
+        if num_workers == 0:
+            return self.step_seconds + self.load_seconds
+        return max(self.step_seconds, self.load_seconds / num_workers)
+
+
+def refuse_equal_samples(prepared: PreparedData, samples: EvaluationSamples) -> None:
+    """Looks at some training samples as the model would.
+
+    Raises:
+        DataError: all of them look the same, such as pictures that are all black: there is nothing to learn from.
+    """
+    step = max(1, len(samples) // COMPARED_SAMPLES)
+    seen = [samples[index] for index in range(0, len(samples), step)][:COMPARED_SAMPLES]
+    views = [sample.views[0] for sample in seen if sample.views]
+    if len(views) < 2 or any(_differ(views[0], view) for view in views[1:]):
+        return
+    value = next(iter(views[0].values()))
+    constant = f", and each is {value.flat[0]:g} everywhere" if np.all(value == value.flat[0]) else ""
+    raise DataError(
+        f"{len(views)} training samples of {prepared.survey.data}, taken evenly from all, look exactly the same to the "
+        f"model{constant}: there is nothing to tell the classes apart by. Look at {samples.records[0].name}; if the "
+        "file itself is fine, the input's options (perceptio train -H) leave nothing of it"
+    )
+
+
+def _differ(one: View, other: View) -> bool:
+    return one.keys() != other.keys() or any(not np.array_equal(values, other[name]) for name, values in one.items())
+
+
+def check_batches(bench: Workbench) -> Check:
+    """Runs the largest batch of training forward and backward and one of validation, and changes nothing by it.
+
+    Raises:
+        DataError: no file of the batch can be read.
+    """
+    device, config = bench.accelerator.device, bench.config
+    model = bench.model.to(device)
+    model.checkpoint_activations = config.training.checkpoint_activations
+    began = time.monotonic()
+    first = _first_batch(bench)
+    if len(first) == 0:
+        raise DataError(f"no file of the first batch can be read; {first.failures[0].name}: {first.failures[0].reason}")
+    batch = _largest(first, config.input_config()).to(device)
+    load_seconds = time.monotonic() - began
+    targets = bench.targets("train")[batch.indices].to(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        step_seconds = _time_step(bench, batch, targets)
+        if step_seconds < LONGEST_WARM_UP_SECONDS:  # the first one also compiles kernels
+            step_seconds = _time_step(bench, batch, targets)
+        evaluation_seconds, evaluation_samples = _time_evaluation(bench)
+    micro = config.training.num_micro_batches
+    return Check(
+        batch_size=len(batch) * micro * bench.accelerator.num_processes,
+        step_seconds=step_seconds * micro,
+        load_seconds=load_seconds * micro,
+        evaluation_seconds=evaluation_seconds,
+        evaluation_samples=evaluation_samples,
+        peak_memory_bytes=peak_memory_bytes(device),
+    )
+
+
+def _first_batch(bench: Workbench) -> Batch:
+    samples = bench.training_samples()
+    order = TrainingOrder(
+        seed=bench.config.seed,
+        num_samples=len(samples),
+        batch_size=bench.batch_size,
+        num_micro_batches=bench.config.training.num_micro_batches,
+        first_step=0,
+        num_steps=1,
+        rank=bench.accelerator.process_index,
+        num_processes=bench.accelerator.num_processes,
+    )
+    return collate([samples[key] for key in next(iter(order))])
+
+
+def _largest(batch: Batch, config: StreamsInputConfig) -> Batch:
+    """Returns the batch padded to whole samples: where sizes differ, a later batch may be as large as that."""
+    streams = {name: _padded(stream, config.streams[name].raw_shape[0]) for name, stream in batch.streams.items()}
+    return Batch(streams=streams, indices=batch.indices, failures=batch.failures)
+
+
+def _padded(stream: Stream, axes: Sequence[int]) -> Stream:
+    have = stream.values.shape[1:-1]
+    missing = [max(0, whole - size) for whole, size in zip(axes, have, strict=True)]
+    if not any(missing):
+        return stream
+    # functional.pad counts from the last axis; channels stay.
+    amounts = [0, 0, *(amount for size in reversed(missing) for amount in (0, size))]
+    extents = stream.extents
+    if extents is None:
+        extents = torch.tensor([list(have)] * len(stream.values))
+    return Stream(values=functional.pad(stream.values, amounts), extents=extents, present=stream.present)
+
+
+def _time_step(bench: Workbench, batch: Batch, targets: torch.Tensor) -> float:
+    began = time.monotonic()
+    inputs, extents, present = model_inputs(batch, bench.config.streams.prepare)
+    with bench.accelerator.autocast():
+        loss = bench.task.loss(bench.model(inputs, extents, present).float(), targets)
+    bench.accelerator.backward(loss)
+    loss.item()  # waits for a GPU
+    bench.model.zero_grad(set_to_none=True)
+    return time.monotonic() - began
+
+
+def _time_evaluation(bench: Workbench) -> tuple[float, int]:
+    """Returns seconds and samples of a batch of validation; nothing where its files cannot be read."""
+    batches = bench.evaluation_batches("validation")
+    processes = bench.accelerator.num_processes
+    size = min(len(batches.samples), evaluation_batch_size(bench.config, processes))
+    batch = collate([batches.samples[index] for index in range(size)])
+    if len(batch) == 0:
+        return 0.0, 0
+    began = time.monotonic()
+    predict_batches(
+        bench.model,
+        [batch],
+        task=bench.task,
+        prepare=bench.config.streams.prepare,
+        device=bench.accelerator.device,
+        views_at_once=views_at_once(bench.config, processes),
+    )
+    return time.monotonic() - began, size

@@ -1,0 +1,93 @@
+"""How a run ended and what came of it, as lines for people."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from perceptio.reporting.numbers import count, interval, percent, things
+from perceptio.runs.lines import main_metric_of
+from perceptio.runs.measured import Measured, headline
+from perceptio.runs.report_content import Finished
+from perceptio.tasks.metrics import most_confused, multi_label_table, per_class_table
+
+Line = tuple[str, str]
+
+
+def ending_lines(
+    run: Finished, measured: Measured | None, *, example: str = "", num_suspects: int = 0
+) -> tuple[Line, ...]:
+    """Returns why the run ended, its test result, and what to type next.
+
+    Args:
+        measured: on the test samples; None: they were not used.
+        example: a file to try the model on.
+        num_suspects: validation and test files that look wrongly labelled.
+    """
+    folder, ended, path = run.folder, run.facts["ended"], shlex.quote(str(run.folder.path))
+    if ended == "interrupted":
+        return (("Stopped", f"saved; go on with: perceptio train --resume {path}"),)
+    if ended == "failed":
+        return (("Report", str(folder.report)),)
+    lines = [_why(ended, run.config.epochs, run.history, run.best)]
+    if measured is None:
+        lines.append(("Test", "no test result: no evaluation gave a number"))
+    else:
+        lines.append(("Test", result_text(measured)))
+        lines += [("", text) for text in (weakness_text(measured), _suspects(num_suspects)) if text]
+    lines.append(("Report", str(folder.report)))
+    if measured is not None:
+        file = shlex.quote(example) if example else "FILE"
+        lines += [("Next", f"perceptio predict {path} {file}"), ("", f"perceptio attend {path} {file}")]
+    return tuple(lines)
+
+
+def _why(ended: str, epochs: float, history: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | None) -> Line:
+    if best is None:
+        return ("Finished", f"{epochs:g} epochs, and no evaluation gave a number")
+    metric = main_metric_of(best)
+    name = "mean average precision" if metric == "validation_map" else "accuracy"
+    if ended == "patience":
+        return ("Stopped", f"no better validation {name} since epoch {best['epoch']:g}, whose weights are kept")
+    kept = f"the weights of epoch {best['epoch']:g} are kept, the best on validation ({percent(best[metric])})"
+    if ended == "time":
+        return ("Stopped", f"the time is over, after epoch {history[-1]['epoch']:g} of {epochs:g}; {kept}")
+    return ("Finished", f"{epochs:g} epoch{'' if epochs == 1 else 's'}; {kept}")
+
+
+def result_text(measured: Measured) -> str:
+    """Returns the main result with its interval and what needs no model."""
+    head = headline(measured)
+    if head.interval is None:
+        return f"mean average precision {percent(head.value)} on {things(head.num_samples, 'sample')}"
+    chance = f'; always saying "{head.chance_class}" gives {percent(head.chance)}' if head.chance is not None else ""
+    return (
+        f"{percent(head.value)} of {things(head.num_samples, 'sample')} (95 % interval {interval(*head.interval)})"
+        f"{chance}"
+    )
+
+
+def weakness_text(measured: Measured) -> str:
+    """Names the class that is recognised worst and the most frequent confusion; nothing if all is right."""
+    if measured.confusion is None:
+        table = multi_label_table(measured.predictions.probabilities, measured.rows > 0.5, measured.classes)
+        ranked = [row for row in table if row.average_precision == row.average_precision]
+        if not ranked:
+            return ""
+        weakest = min(ranked, key=lambda row: row.average_precision)
+        return f"weakest class {weakest.name}, average precision {percent(weakest.average_precision)}"
+    found = [row for row in per_class_table(measured.confusion, measured.classes) if row.count]
+    weakest = min(found, key=lambda row: row.recall)
+    if weakest.recall == 1:
+        return ""
+    (pair,) = most_confused(measured.confusion, measured.classes, 1)
+    times = "once" if pair.count == 1 else f"{count(pair.count)} times"
+    return (
+        f"weakest class {weakest.name}, {percent(weakest.recall)}; most often confused: {pair.true} taken for "
+        f"{pair.predicted}, {times}"
+    )
+
+
+def _suspects(number: int) -> str:
+    if number == 0:
+        return ""
+    return f"{things(number, 'file looks', 'files look')} wrongly labelled: see the report"

@@ -1,0 +1,188 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from perceptio.data.batches import collate
+from perceptio.data.dataset import EvaluationSamples, Sample
+from perceptio.data.limits import Limits
+from perceptio.data.records import Skipped
+from perceptio.errors import DataError, UsageError
+from perceptio.modalities.streams import StreamReader, single_stream
+from perceptio.runs.budget import (
+    Deadline,
+    evaluation_seconds,
+    fit_to_time,
+    new_schedule,
+    planned_seconds,
+    rough_time,
+    stretched,
+)
+from perceptio.runs.check import Check, _largest, check_batches, refuse_equal_samples
+from perceptio.runs.config import RunConfig
+from perceptio.runs.data import PreparedData, prepare_data, survey_data
+from perceptio.runs.folder import RunFolder
+from perceptio.runs.machine import make_accelerator
+from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
+from perceptio.training.job import EvaluationReport
+from perceptio.training.processes import Processes
+from perceptio.training.schedule import ScheduleConfig
+from support.configs import TINY_PICTURES, tiny_config
+from support.pictures import make_picture_folder
+
+CHECK = Check(
+    batch_size=8, step_seconds=2.0, load_seconds=3.0, evaluation_seconds=1.0, evaluation_samples=3,
+    peak_memory_bytes=10**9,
+)  # fmt: skip
+
+
+def prepared_of(config: RunConfig) -> PreparedData:
+    return prepare_data(survey_data(config.data, config.source, streams=config.streams), config)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """27 training, 9 validation and 9 test pictures; 3 steps an epoch."""
+    folder = tmp_path_factory.mktemp("bench")
+    config = tiny_config(make_picture_folder(folder / "pictures", per_class=15))
+    options = TrainOptions(device="cpu", workers=0)
+    accelerator = make_accelerator("cpu", "fp32")
+    return build_workbench(config, prepared_of(config), accelerator, Processes(), RunFolder(folder), options)
+
+
+def test_a_check_runs_both_kinds_of_batches_and_changes_nothing(bench: Workbench):
+    weights = {name: value.clone() for name, value in bench.model.state_dict().items()}
+    drawn = torch.random.get_rng_state()
+    check = check_batches(bench)
+    assert (check.batch_size, check.evaluation_samples) == (8, 8)
+    assert min(check.step_seconds, check.load_seconds, check.evaluation_seconds) > 0
+    assert check.peak_memory_bytes > 10**7
+    assert torch.equal(drawn, torch.random.get_rng_state())
+    for name, value in bench.model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    assert all(parameter.grad is None for parameter in bench.model.parameters())
+    assert bench.model.training
+
+
+def test_a_first_batch_without_a_file_that_can_be_read_is_named(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    lost = collate([Sample(0, (), (Skipped("disc/00.png", "no such file"),))])
+    monkeypatch.setattr("perceptio.runs.check._first_batch", lambda bench: lost)
+    with pytest.raises(DataError, match=r"^no file of the first batch can be read; disc/00.png: no such file$"):
+        check_batches(bench)
+
+
+def test_where_sizes_differ_the_largest_batch_is_checked():
+    streams = single_stream(replace(TINY_PICTURES, geometry="fit", crop_area=(0.08, 1.0), evaluation_crop=224 / 256))
+    small = np.ones((3, 7, 3), np.uint8)
+    grown = _largest(collate([Sample(0, ({"image": small},)), Sample(1, ({"image": small},))]), streams.input_config())
+    assert grown.streams["image"].values.shape == (2, 16, 16, 3)
+    assert grown.streams["image"].extents is not None
+    assert grown.streams["image"].extents.tolist() == [[3, 7], [3, 7]]
+    whole = collate([Sample(0, ({"image": np.ones((16, 16, 3), np.uint8)},))])
+    assert _largest(whole, streams.input_config()).streams["image"].extents is None
+
+
+def test_samples_that_are_all_the_same_are_refused(tmp_path: Path):
+    for number in range(8):
+        path = tmp_path / "night" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((16 + number, 16, 3), np.uint8)).save(path)  # no copies of each other as files
+    config = tiny_config(tmp_path / "night")
+    prepared = prepared_of(config)
+    samples = EvaluationSamples(
+        prepared.survey.source, prepared.records("train"), StreamReader(config.streams, Limits())
+    )
+    with pytest.raises(DataError) as error:
+        refuse_equal_samples(prepared, samples)
+    first = prepared.records("train")[0].name
+    assert str(error.value) == (
+        f"4 training samples of {tmp_path / 'night'}, taken evenly from all, look exactly the same to the model, and "
+        f"each is 0 everywhere: there is nothing to tell the classes apart by. Look at {first}; if the file itself is "
+        "fine, the input's options (perceptio train -H) leave nothing of it"
+    )
+    one = prepared.records("train")[-1]
+    Image.fromarray(np.full((16, 16, 3), 9, np.uint8)).save(tmp_path / "night" / one.name)
+    refuse_equal_samples(prepared, samples)
+
+
+def test_loaders_work_while_the_model_does():
+    assert [CHECK.seconds_a_step(workers) for workers in (0, 1, 2)] == [5.0, 3.0, 2.0]
+
+
+def test_the_plan_counts_steps_and_evaluations(bench: Workbench):
+    assert evaluation_seconds(bench, CHECK, "validation") == 3.0
+    assert planned_seconds(bench, CHECK) == pytest.approx(3 * (3 * 5.0 + 3.0) + 3.0)
+    rarely = replace(bench.config, training=replace(bench.config.training, evaluate_every_epochs=3.0))
+    assert planned_seconds(replace(bench, config=rarely), CHECK) == pytest.approx(3 * (3 * 5.0 + 1.0) + 3.0)
+
+
+@pytest.mark.parametrize(("seconds", "epochs"), [(3_600, 169.0), (200, 9.0), (60, 2.46), (20, 0.48)])
+def test_as_many_epochs_as_fit_are_planned(bench: Workbench, seconds: float, epochs: float):
+    config = fit_to_time(bench, CHECK, seconds)
+    assert config.epochs == epochs
+    assert planned_seconds(replace(bench, config=config), CHECK) <= seconds
+
+
+def test_a_time_that_is_too_short_is_refused(bench: Workbench):
+    with pytest.raises(UsageError) as error:
+        fit_to_time(bench, CHECK, 12.0)
+    assert str(error.value) == (
+        "--time is too short: 12 s are left after reading the files, an epoch takes 15 s and its evaluation 3 s. Give "
+        "it more, or take a smaller model or input"
+    )
+
+
+def test_what_counts_in_epochs_keeps_its_share_of_the_run():
+    config = tiny_config(epochs=10.0)
+    schedule = ScheduleConfig(kind="steps", warmup_epochs=1.0, decay_epochs=(5.0, 8.0))
+    config = replace(config, training=replace(config.training, schedule=schedule, patience_epochs=4.0))
+    longer = stretched(config, 20.0)
+    assert longer.epochs == 20.0
+    assert longer.training.patience_epochs == 8.0
+    assert longer.training.schedule == replace(schedule, warmup_epochs=2.0, decay_epochs=(10.0, 16.0))
+    assert stretched(tiny_config(epochs=10.0), 5.0).training == tiny_config().training
+
+
+def test_a_longer_run_says_what_its_schedule_then_does():
+    before, after = tiny_config(epochs=10.0), tiny_config(epochs=20.0)
+    assert new_schedule(before, before, 30, 3) == ()
+    assert new_schedule(before, after, 30, 3) == (
+        "cosine over 20 epochs instead of 10: at epoch 10 the learning rate is 0.0015, it was 0",
+    )
+    patient = replace(before, training=replace(before.training, patience_epochs=4.0))
+    assert new_schedule(patient, after, 30, 3)[1] == "patience is off: epochs that were asked for are run"
+
+
+def test_a_deadline_waits_for_weights_worth_keeping():
+    never, over = Deadline(None), Deadline(0.0)
+    told = []
+    report = over.watching(told.append)
+    assert [never.is_over, over.is_over, over.or_asked(lambda: True)()] == [False, False, True]
+    event = EvaluationReport(row={}, is_best=True, num_steps=1, steps_per_epoch=1, seconds_left=0.0)
+    report(event)
+    assert told == [event]
+    assert [over.is_over, over.or_asked(lambda: False)(), Deadline(60.0).is_over] == [True, True, False]
+
+
+def test_options_that_cannot_be():
+    with pytest.raises(UsageError, match=r"--time must be greater than 0, such as 90s, 30m or 2h: got -1"):
+        TrainOptions(time=-1.0)
+    with pytest.raises(UsageError, match=r"--workers must be at least 0: got -2"):
+        TrainOptions(workers=-2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (5, "less than a minute"),
+        (60, "about a minute"),
+        (480, "about 8 min"),
+        (5_000, "about 83 min"),
+        (11_000, "about 3 h"),
+    ],
+)
+def test_a_time_is_rough(seconds: float, text: str):
+    assert rough_time(seconds) == text
