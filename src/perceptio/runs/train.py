@@ -43,6 +43,7 @@ from perceptio.runs.lines import clock
 from perceptio.runs.log import LoggedScreen, logged
 from perceptio.runs.machine import connect, keep_freed_memory, make_accelerator, repeatable, set_threads
 from perceptio.runs.measured import Measured, assess
+from perceptio.runs.memory import check_memory
 from perceptio.runs.model_file import ModelFacts, read_model, write_model
 from perceptio.runs.opening import (
     Reason,
@@ -231,6 +232,9 @@ def run_training(
         PerceptioError: with the rule, the value and the way out.
     """
     keep_freed_memory()
+    with bench.processes.agreed():
+        room = check_memory(bench, screen)
+    rooms = [own for own in bench.processes.gather(room) if own is not None]
     log, processes = MetricLog(bench.folder.metrics), bench.processes
     with processes.agreed():
         if processes.is_first:
@@ -292,6 +296,7 @@ def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
         blocks=bench.shard_blocks(),
         allowance=bench.reader.allowance(whole=False),
         batch_seconds=bench.batch_seconds,
+        micro_batch_size=min(rooms, default=None),
     )
 
 

@@ -79,11 +79,11 @@ def fit(
 
 
 def _num_micro_batches(job: Job, num_processes: int, state: LoopState) -> int:
-    """Returns the config's number, or one that memory sufficed for before the run was stopped."""
+    """Returns the config's number, or more: as memory allows, and allowed before the run was stopped."""
     asked = job.config.num_micro_batches
-    if state.micro_batch_size is None:
-        return asked
-    return parts_of_at_most(job.batch_size // num_processes, state.micro_batch_size, at_least=asked)
+    share = job.batch_size // num_processes
+    sizes = [size for size in (job.micro_batch_size, state.micro_batch_size) if size is not None]
+    return parts_of_at_most(share, min(sizes), at_least=asked) if sizes else asked
 
 
 class _Loop:

@@ -36,6 +36,7 @@ class Job:
         blocks: which shards the samples lie in, where they are not all shuffled together.
         allowance: what reading one sample may take.
         batch_seconds: how long a batch may take before its worker counts as hung.
+        micro_batch_size: samples that a process runs at once where memory has no room for as many as the config says.
     """
 
     model: Perceiver
@@ -58,6 +59,7 @@ class Job:
     blocks: ShardBlocks | None = None
     allowance: Allowance = field(default_factory=Allowance)
     batch_seconds: float = BATCH_SECONDS
+    micro_batch_size: int | None = None
 
     @property
     def steps_per_epoch(self) -> int:

@@ -165,6 +165,14 @@ def test_checkpointed_activations_change_no_bit(tmp_path: Path):
     assert_weights_equal(plain, saving)
 
 
+def test_bf16_changes_losses_by_less_than_two_hundredths(tmp_path: Path):
+    _, exact = trained(tmp_path / "fp32", config=ALL_RANDOM)
+    job, rounded = trained(tmp_path / "bf16", config=replace(ALL_RANDOM, precision="bf16"))
+    assert rounded.losses == pytest.approx(exact.losses, rel=0.02)
+    assert rounded.losses[1:] != pytest.approx(exact.losses[1:], rel=1e-6), "it was not in bf16"
+    assert {value.dtype for value in weights(job).values()} == {torch.float32}
+
+
 COMPILED = """
 import sys
 from dataclasses import replace
