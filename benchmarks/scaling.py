@@ -20,9 +20,9 @@ from pathlib import Path
 from measure import print_surroundings, print_table
 
 WAYS = ("as it is", "activations recomputed", "4 micro-batches", "bf16", "torch.compile")
-LARGE_WAYS = ("as it is", "activations recomputed", "bf16")
-NEEDS = ("fashion-mnist", "64 x 64 pixels", "imagenet")
-BATCH = {"fashion-mnist": 64, "64 x 64 pixels": 8, "imagenet": 1}
+LARGE_WAYS = ("as it is", "activations recomputed")  # bf16 takes many minutes a step on a CPU without it
+NEEDS = (("fashion-mnist", 64), ("fashion-mnist", 256), ("64 x 64 pixels", 8), ("64 x 64 pixels", 32), ("imagenet", 1))
+BATCH = {"fashion-mnist": 64, "64 x 64 pixels": 32, "imagenet": 1}
 MIB, GIB = 2**20, 2**30
 
 
@@ -31,10 +31,11 @@ def main() -> None:
     parser.add_argument("--what", nargs="+", default=["effects", "gpus"], choices=("effects", "large", "need", "gpus"))
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs=3, metavar=("MODEL", "WAY", "BATCH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
-        print(json.dumps(measure(*options.only, options.steps)))
+        model, way, batch = options.only
+        print(json.dumps(measure(model, way, int(batch), options.steps)))
         return
     found = {what: TABLES[what](options.steps) for what in options.what}
     if options.json:
@@ -55,7 +56,7 @@ def large(steps: int) -> tuple[list[str], list[list[str]]]:
 
 
 def compare(model: str, ways: tuple[str, ...], steps: int) -> tuple[list[str], list[list[str]]]:
-    found = {way: in_a_process(model, way, steps) for way in ways}
+    found = {way: in_a_process(model, way, BATCH[model], steps) for way in ways}
     base = found[ways[0]]
     rows = []
     for way, row in found.items():
@@ -73,22 +74,25 @@ def compare(model: str, ways: tuple[str, ...], steps: int) -> tuple[list[str], l
 
 
 def need(steps: int) -> tuple[list[str], list[list[str]]]:
+    from perceptio.runs.memory import process_bytes
+
     rows = []
-    for model in NEEDS:
-        row = in_a_process(model, WAYS[0], 2)
+    for model, batch in NEEDS:
+        row = in_a_process(model, WAYS[0], batch, 2 if model == "imagenet" else steps)
         rows.append(
             [
-                model,
+                f"{model}, {batch}",
                 f"{row['counted'] / MIB:,.0f} MiB",
                 f"{row['peak'] / MIB:,.0f} MiB",
                 f"{row['peak'] / row['counted']:.2f}",
+                f"{process_bytes(row['counted']) / MIB:,.0f} MiB",
             ]
         )
-    return ["model", "tensors, counted", "process, measured", "ratio"], rows
+    return ["model, samples at once", "tensors, counted", "process, measured", "ratio", "planned with"], rows
 
 
-def in_a_process(model: str, way: str, steps: int) -> dict:
-    command = [sys.executable, __file__, "--only", model, way, "--steps", str(steps)]
+def in_a_process(model: str, way: str, batch: int, steps: int) -> dict:
+    command = [sys.executable, __file__, "--only", model, way, str(batch), "--steps", str(steps)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -113,7 +117,7 @@ def make_config(model: str):
     return replace(recipe, batch_size=BATCH[model], streams=single_stream(pictures), model=small)
 
 
-def measure(name: str, way: str, steps: int) -> dict:
+def measure(name: str, way: str, batch: int, steps: int) -> dict:
     """Returns seconds of a step, the gradient's norm in each, the process's peak, and the tensors' counted one."""
     import torch
 
@@ -135,8 +139,8 @@ def measure(name: str, way: str, steps: int) -> dict:
     optimizer = build_optimizer(config.training.optimizer, model, 1e-4)
     (stream,) = config.input_config().streams.values()
     parts = 4 if way == "4 micro-batches" else 1
-    inputs = torch.randn(BATCH[name], *stream.raw_shape[0], stream.raw_shape[1])
-    targets = torch.nn.functional.one_hot(torch.arange(BATCH[name]) % num_classes, num_classes).float()
+    inputs = torch.randn(batch, *stream.raw_shape[0], stream.raw_shape[1])
+    targets = torch.nn.functional.one_hot(torch.arange(batch) % num_classes, num_classes).float()
     before, seconds, norms = resident(), [], []
     for _ in range(steps + (way == "torch.compile")):
         began = time.process_time()
@@ -153,7 +157,7 @@ def measure(name: str, way: str, steps: int) -> dict:
     counted = Rehearsal(
         model=model, task=SingleLabel(), shapes=shapes, num_classes=num_classes, autocast=False,
         checkpoint_activations=model.checkpoint_activations,
-    ).need(BATCH[name])  # fmt: skip
+    ).need(batch)  # fmt: skip
     # The first step warms up, or compiles.
     rest = seconds[1:] or seconds
     return {"seconds": statistics.median(rest), "norms": norms[:1], "peak": peak, "counted": counted.total}

@@ -18,6 +18,7 @@ from perceptio.inputs.streams import StreamsInputConfig
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from perceptio.runs.machine import connect
 from perceptio.training.checkpoint import load_optimizer, optimizer_tensors, weight_tensors
+from perceptio.training.exchange import average
 from perceptio.training.optimizers import OptimizerConfig, build_optimizer
 from perceptio.training.processes import Processes
 from perceptio.training.sharding import copy_whole, shard, whole
@@ -69,6 +70,14 @@ def values(processes: Processes) -> dict[str, Any]:
         "first does": processes.first_does(lambda: f"by {processes.rank}"),
         "share": {name: tensor.tolist() for name, tensor in shared.items()},
     }
+
+
+def averages(processes: Processes) -> list[list[float]]:
+    """Returns means over both processes: of tensors that travel together, and of one that is too large for that."""
+    own = [torch.arange(4.0).view(2, 2).T, torch.full((3,), 5.0), torch.ones(7_000_000)]
+    mine = [tensor * (1 + 2 * processes.rank) for tensor in own]
+    average(mine, processes.count)
+    return [tensor.flatten()[:4].tolist() for tensor in mine]
 
 
 def model() -> Perceiver:
@@ -143,6 +152,7 @@ def main() -> None:
     processes = connect("cpu", timeout_minutes=1.0)
     with processes.connected():
         found = {"errors": errors(processes), "values": values(processes), "sharding": sharding(processes)}
+        found["averages"] = averages(processes)
     found["lost"] = lost(processes)
     sys.stdout.write(json.dumps(found) + "\n")
 

@@ -15,8 +15,10 @@ from perceptio.runs.workbench import Workbench
 from perceptio.training.memory import finer_parts
 from perceptio.training.memory_need import Rehearsal
 
-SAFETY = 1.6
+SAFETY = 1.8
 """A process takes up to so many times what the tensors of a step do (docs/scaling.md has what was measured)."""
+LIBRARIES = 200 * 2**20
+"""And so many bytes for code that is loaded in the first step: Numba, and the loops that it has compiled."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def check_memory(bench: Workbench, screen: Screen) -> int | None:
     if most_bytes(config.model, config.input_config(), share // num_parts, num_parameters) < available:
         return None
     rehearsal = _rehearsal(bench, config)
-    found = fit_to_memory(lambda size: rehearsal.need(size).total, share, num_parts, available)
+    average = 0 if config.training.average_decay is None else 4 * num_parameters
+    found = fit_to_memory(lambda size: rehearsal.need(size).total + average, share, num_parts, available)
     if found is None:
         return None
     screen.fact("Memory", found.told(share, num_parts))
@@ -71,7 +74,7 @@ def fit_to_memory(need: Callable[[int], int], share: int, num_parts: int, availa
     """
 
     def needed(size: int) -> int:
-        return round(SAFETY * need(size))
+        return process_bytes(need(size))
 
     asked = needed(share // num_parts)
     if asked <= available:
@@ -86,6 +89,11 @@ def fit_to_memory(need: Callable[[int], int], share: int, num_parts: int, availa
         "Recompute activations instead of keeping them (--training.checkpoint-activations), or take a smaller model "
         "(--model.num-latents, --model.latent-channels) or smaller inputs"
     )
+
+
+def process_bytes(tensor_bytes: int) -> int:
+    """Returns what a process is expected to take when the tensors of a step take so much."""
+    return round(SAFETY * tensor_bytes) + LIBRARIES
 
 
 def available_bytes() -> int | None:
@@ -114,7 +122,7 @@ def most_bytes(model: PerceiverConfig, input: InputConfig, num_samples: int, num
     maps += model.num_self_attend_heads * model.num_latents**2 * num_self_attends
     layers = (model.num_cross_attends + num_self_attends) * (32 + 16 * widening) * latents
     activations = num_samples * (layers + model.num_cross_attends * bytes_read + 4 * maps)
-    return 4 * round(SAFETY * (activations + 8 * num_parameters))
+    return process_bytes(4 * (activations + 8 * num_parameters))
 
 
 def _rehearsal(bench: Workbench, config: RunConfig) -> Rehearsal:

@@ -240,7 +240,7 @@ def run_training(
         if processes.is_first:
             log.cut_after(resume.state.step if resume else 0)
 
-    job = _job(bench, options, log)
+    job = _job(bench, options, log, micro_batch_size=min(rooms, default=None))
     report: Report = deadline.watching(screen.training)
     with processes.agreed():
         if options.tensorboard and processes.is_first:
@@ -270,7 +270,7 @@ def run_training(
     return replace(finished, stopped_by=signals[0] if signals else None)
 
 
-def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
+def _job(bench: Workbench, options: TrainOptions, log: MetricLog, *, micro_batch_size: int | None) -> Job:
     def keep_best(weights: Mapping[str, Tensor], state: LoopState) -> None:
         write_model(bench.folder.weights, weights, replace(model_facts(bench), step=state.step))
 
@@ -296,7 +296,7 @@ def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
         blocks=bench.shard_blocks(),
         allowance=bench.reader.allowance(whole=False),
         batch_seconds=bench.batch_seconds,
-        micro_batch_size=min(rooms, default=None),
+        micro_batch_size=micro_batch_size,
     )
 
 

@@ -13,6 +13,7 @@ from perceptio.data.batches import Batch, model_inputs
 from perceptio.data.mixing import mix
 from perceptio.errors import PerceptioError
 from perceptio.randomness import derive
+from perceptio.training.exchange import average, own_gradients
 from perceptio.training.feed import Feed
 from perceptio.training.job import Job, Report, TrainingWarning
 from perceptio.training.memory import finer_parts, free_memory, one_sample_too_large
@@ -154,10 +155,7 @@ class TrainStep:
     def _average_gradients(self) -> None:
         if self.processes.count == 1 or is_sharded(self.job.model):
             return
-        for parameter in self.job.model.parameters():
-            assert parameter.grad is not None, "every parameter takes part in every step"
-            torch.distributed.all_reduce(parameter.grad)
-            parameter.grad /= self.processes.count
+        average(own_gradients(self.job.model), self.processes.count)
 
     def _cut_finer(self, step: int) -> None:
         """Prepares to take a step again from its first sample, in at least twice as many micro-batches.

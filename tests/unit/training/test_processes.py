@@ -70,6 +70,12 @@ def test_values_reach_every_process(found: Found):
 
 
 @pytest.mark.slow
+def test_gradients_are_averaged_each_in_its_place(found: Found):
+    means = [[0.0, 4.0, 2.0, 6.0], [10.0, 10.0, 10.0], [2.0, 2.0, 2.0, 2.0]]
+    assert [process["averages"] for process in found] == [means, means]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lamb", "adamw"])
 def test_sharded_weights_move_as_whole_ones(found: Found, kind: str):
     """Three steps on equal samples: what differs is the order of sums. LAMB's norms are those of whole tensors.
