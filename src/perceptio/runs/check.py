@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,12 +11,12 @@ from torch.nn import functional
 from perceptio.data.batches import Batch, Stream, collate, model_inputs
 from perceptio.data.dataset import EvaluationSamples, View
 from perceptio.data.order import TrainingOrder
-from perceptio.errors import DataError
+from perceptio.errors import DataError, PerceptioError
 from perceptio.evaluation.predictions import predict_batches
 from perceptio.inputs.streams import StreamsInputConfig
 from perceptio.runs.data import PreparedData
 from perceptio.runs.workbench import Workbench, evaluation_batch_size, views_at_once
-from perceptio.training.memory import peak_memory_bytes
+from perceptio.training.memory import finer_parts, free_memory, one_sample_too_large, peak_memory_bytes
 
 COMPARED_SAMPLES = 32
 LONGEST_WARM_UP_SECONDS = 30.0
@@ -24,7 +24,11 @@ LONGEST_WARM_UP_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What one batch of training and one of evaluation took. Seconds; loading is that of a single process."""
+    """What one batch of training and one of evaluation took. Seconds; loading is that of a single process.
+
+    Attributes:
+        micro_batch_size: samples that a process ran at once, where a GPU had no memory for as many as it was to run.
+    """
 
     batch_size: int
     step_seconds: float
@@ -32,6 +36,7 @@ class Check:
     evaluation_seconds: float
     evaluation_samples: int
     peak_memory_bytes: int
+    micro_batch_size: int | None = None
 
     def seconds_a_step(self, num_workers: int) -> float:
         """Returns what a step of training takes, roughly: loader processes work while the model does."""
@@ -67,14 +72,32 @@ def _differ(one: View, other: View) -> bool:
 def check_batches(bench: Workbench) -> Check:
     """Runs the largest batch of training forward and backward and one of validation, and changes nothing by it.
 
+    Where a GPU's memory does not suffice, fewer samples are run at once. (What a CPU needs is planned before.)
+
     Raises:
         DataError: no file of the batch can be read.
+        PerceptioError: memory does not suffice for a single sample.
     """
+    share = bench.batch_size // bench.accelerator.num_processes
+    parts: int | None = bench.num_micro_batches
+    while parts is not None:
+        try:
+            check = _check(bench, parts)
+        except torch.OutOfMemoryError:
+            parts = finer_parts(share, parts)
+            bench.model.zero_grad(set_to_none=True)
+            free_memory(bench.accelerator.device)
+        else:
+            return check if parts == bench.num_micro_batches else replace(check, micro_batch_size=share // parts)
+    raise PerceptioError(one_sample_too_large(0))
+
+
+def _check(bench: Workbench, num_micro_batches: int) -> Check:
     device, config = bench.accelerator.device, bench.config
     model = bench.model.to(device)
     model.checkpoint_activations = config.training.checkpoint_activations
     began = time.monotonic()
-    first = _first_batch(bench)
+    first = _first_batch(bench, num_micro_batches)
     if len(first) == 0:
         raise DataError(f"no file of the first batch can be read; {first.failures[0].name}: {first.failures[0].reason}")
     batch = _largest(first, config.input_config()).to(device)
@@ -85,24 +108,23 @@ def check_batches(bench: Workbench) -> Check:
         if step_seconds < LONGEST_WARM_UP_SECONDS:  # the first one also compiles kernels
             step_seconds = _time_step(bench, batch, targets)
         evaluation_seconds, evaluation_samples = _time_evaluation(bench)
-    micro = config.training.num_micro_batches
     return Check(
-        batch_size=len(batch) * micro * bench.accelerator.num_processes,
-        step_seconds=step_seconds * micro,
-        load_seconds=load_seconds * micro,
+        batch_size=len(batch) * num_micro_batches * bench.accelerator.num_processes,
+        step_seconds=step_seconds * num_micro_batches,
+        load_seconds=load_seconds * num_micro_batches,
         evaluation_seconds=evaluation_seconds,
         evaluation_samples=evaluation_samples,
         peak_memory_bytes=peak_memory_bytes(device),
     )
 
 
-def _first_batch(bench: Workbench) -> Batch:
+def _first_batch(bench: Workbench, num_micro_batches: int) -> Batch:
     samples = bench.training_samples()
     order = TrainingOrder(
         seed=bench.config.seed,
         num_samples=len(samples),
         batch_size=bench.batch_size,
-        num_micro_batches=bench.config.training.num_micro_batches,
+        num_micro_batches=num_micro_batches,
         first_step=0,
         num_steps=1,
         rank=bench.accelerator.process_index,

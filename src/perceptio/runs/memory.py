@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perceptio.errors import UsageError
@@ -35,6 +35,23 @@ class Fit:
             f"{share // num_parts} samples at once would take {_gib(self.needed)}, and {_gib(self.available)} are "
             f"free: {self.size} at once (--training.num-micro-batches {share // self.size}); the result is the same"
         )
+
+
+def plan_memory(bench: Workbench, screen: Screen) -> Workbench:
+    """Returns the bench with no more samples at once than this machine has memory for. All processes call this.
+
+    Raises:
+        UsageError: not even one fits.
+    """
+    with bench.processes.agreed():
+        room = check_memory(bench, screen)
+    return with_room(bench, room)
+
+
+def with_room(bench: Workbench, size: int | None) -> Workbench:
+    """Returns the bench with as many samples at once as fit into every process; None: as many as it has now."""
+    sizes = [own for own in bench.processes.gather(size) if own is not None]
+    return replace(bench, micro_batch_size=min(sizes)) if sizes else bench
 
 
 def check_memory(bench: Workbench, screen: Screen) -> int | None:

@@ -200,6 +200,12 @@ def show_check(bench: Workbench, check: Check, screen: Screen, *, picture: str) 
         f"a batch of {check.batch_size} forward and backward and one of validation: fine, "
         f"{check.seconds_a_step(bench.workers):.2g} s a step, {memory}{seen}",
     )
+    if check.micro_batch_size is not None:
+        screen.fact(
+            "Memory",
+            f"no more than {check.micro_batch_size} samples fit at once "
+            f"(--training.num-micro-batches {bench.num_micro_batches}); the result is the same",
+        )
 
 
 def _show_reasons(label: str, reasons: Sequence[Reason], screen: Screen) -> None:

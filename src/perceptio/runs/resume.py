@@ -19,6 +19,7 @@ from perceptio.runs.folder import RunFolder, open_run_folder
 from perceptio.runs.lines import clock
 from perceptio.runs.log import logged
 from perceptio.runs.machine import connect, make_accelerator, set_threads
+from perceptio.runs.memory import plan_memory
 from perceptio.runs.model_file import read_model, write_model
 from perceptio.runs.results import RunResult
 from perceptio.runs.screen import Screen
@@ -79,6 +80,7 @@ def resume_run(
             with processes.agreed():
                 bench = build_workbench(config, prepared, accelerator, processes, folder, options)
                 _begin_again(bench, options, checkpoint, shown)
+            bench = plan_memory(bench, shown)
             for text in new_schedule(before, config, checkpoint.state.step, steps_per_epoch(bench)):
                 shown.fact("Schedule", text)
             deadline = _deadline(options, checkpoint, shown, began=began)

@@ -43,7 +43,7 @@ from perceptio.runs.lines import clock
 from perceptio.runs.log import LoggedScreen, logged
 from perceptio.runs.machine import connect, keep_freed_memory, make_accelerator, repeatable, set_threads
 from perceptio.runs.measured import Measured, assess
-from perceptio.runs.memory import check_memory
+from perceptio.runs.memory import plan_memory, with_room
 from perceptio.runs.model_file import ModelFacts, read_model, write_model
 from perceptio.runs.opening import (
     Reason,
@@ -178,9 +178,12 @@ def _open(
     show_split(bench.prepared, config, screen, listed_in=str(folder.split) if leaves_files else "")
     show_input(survey, config, screen, reasons)
     show_model(config, len(bench.prepared.classes), count_parameters(bench.model), screen, reasons)
+    bench = plan_memory(bench, screen)
     with processes.agreed():
         # A model whose weights are sharded may not fit into one process, where the check would put it.
         check = None if options.sharding == "full" else check_batches(bench)
+    if check is not None:
+        bench = with_room(bench, check.micro_batch_size)
     deadline = Deadline(None)
     if options.time is not None and check is not None:
         left = options.time - (time.monotonic() - began)
@@ -232,15 +235,12 @@ def run_training(
         PerceptioError: with the rule, the value and the way out.
     """
     keep_freed_memory()
-    with bench.processes.agreed():
-        room = check_memory(bench, screen)
-    rooms = [own for own in bench.processes.gather(room) if own is not None]
     log, processes = MetricLog(bench.folder.metrics), bench.processes
     with processes.agreed():
         if processes.is_first:
             log.cut_after(resume.state.step if resume else 0)
 
-    job = _job(bench, options, log, micro_batch_size=min(rooms, default=None))
+    job = _job(bench, options, log)
     report: Report = deadline.watching(screen.training)
     with processes.agreed():
         if options.tensorboard and processes.is_first:
@@ -270,7 +270,7 @@ def run_training(
     return replace(finished, stopped_by=signals[0] if signals else None)
 
 
-def _job(bench: Workbench, options: TrainOptions, log: MetricLog, *, micro_batch_size: int | None) -> Job:
+def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
     def keep_best(weights: Mapping[str, Tensor], state: LoopState) -> None:
         write_model(bench.folder.weights, weights, replace(model_facts(bench), step=state.step))
 
@@ -296,7 +296,7 @@ def _job(bench: Workbench, options: TrainOptions, log: MetricLog, *, micro_batch
         blocks=bench.shard_blocks(),
         allowance=bench.reader.allowance(whole=False),
         batch_seconds=bench.batch_seconds,
-        micro_batch_size=micro_batch_size,
+        micro_batch_size=bench.micro_batch_size,
     )
 
 

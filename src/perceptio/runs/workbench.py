@@ -24,6 +24,7 @@ from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device
 from perceptio.tasks.classification import TargetTable, Task, build_task
 from perceptio.training.job import check_batch_size, effective_batch_size
+from perceptio.training.memory import parts_of_at_most
 from perceptio.training.processes import Processes
 from perceptio.training.sharding import Sharding
 
@@ -79,6 +80,16 @@ class Workbench:
     workers: int
     batch_seconds: float
     batch_size: int
+    micro_batch_size: int | None = None
+    """Samples that a process runs at once, where memory has no room for as many as the config says."""
+
+    @property
+    def num_micro_batches(self) -> int:
+        """Into how many parts each process cuts its share of a batch: as the config says, or more for memory's sake."""
+        asked = self.config.training.num_micro_batches
+        if self.micro_batch_size is None:
+            return asked
+        return parts_of_at_most(self.batch_size // self.processes.count, self.micro_batch_size, at_least=asked)
 
     def evaluation_batches(self, split: str) -> EvaluationBatches:
         """Returns the batches of a split: this process's share of them."""

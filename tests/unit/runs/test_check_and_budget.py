@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from perceptio.data.batches import collate
+from perceptio.data.batches import Batch, collate
 from perceptio.data.dataset import EvaluationSamples, Sample
 from perceptio.data.limits import Limits
 from perceptio.data.records import Skipped
-from perceptio.errors import DataError, UsageError
+from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.modalities.streams import StreamReader, single_stream
 from perceptio.runs.budget import (
     Deadline,
@@ -26,12 +26,24 @@ from perceptio.runs.config import RunConfig
 from perceptio.runs.data import PreparedData, prepare_data, survey_data
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import make_accelerator
+from perceptio.runs.memory import with_room
+from perceptio.runs.opening import show_check
+from perceptio.runs.screen import SilentScreen
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
 from perceptio.training.job import EvaluationReport
 from perceptio.training.processes import Processes
 from perceptio.training.schedule import ScheduleConfig
 from support.configs import TINY_PICTURES, tiny_config
 from support.pictures import make_picture_folder
+
+
+class Facts(SilentScreen):
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def fact(self, label: str, text: str) -> None:
+        self.told.append((label, text))
+
 
 CHECK = Check(
     batch_size=8, step_seconds=2.0, load_seconds=3.0, evaluation_seconds=1.0, evaluation_samples=3,
@@ -69,8 +81,40 @@ def test_a_check_runs_both_kinds_of_batches_and_changes_nothing(bench: Workbench
 
 def test_a_first_batch_without_a_file_that_can_be_read_is_named(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
     lost = collate([Sample(0, (), (Skipped("disc/00.png", "no such file"),))])
-    monkeypatch.setattr("perceptio.runs.check._first_batch", lambda bench: lost)
+    monkeypatch.setattr("perceptio.runs.check._first_batch", lambda bench, parts: lost)
     with pytest.raises(DataError, match=r"^no file of the first batch can be read; disc/00.png: no such file$"):
+        check_batches(bench)
+
+
+def test_where_a_gpu_has_no_room_fewer_samples_are_checked_at_once(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    sizes = []
+
+    def short_of_memory(bench: Workbench, batch: Batch, targets: torch.Tensor) -> float:
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError
+        return 1.0
+
+    monkeypatch.setattr("perceptio.runs.check._time_step", short_of_memory)
+    check = check_batches(bench)
+    assert sizes == [8, 4, 2, 2]
+    assert (check.batch_size, check.micro_batch_size, check.step_seconds) == (8, 2, 4.0)
+    roomy = with_room(bench, check.micro_batch_size)
+    assert (roomy.num_micro_batches, with_room(roomy, None).num_micro_batches, bench.num_micro_batches) == (4, 4, 1)
+    assert check_batches(roomy).micro_batch_size is None
+    screen = Facts()
+    show_check(roomy, check, screen, picture="")
+    assert screen.told[-1] == (
+        "Memory", "no more than 2 samples fit at once (--training.num-micro-batches 4); the result is the same"
+    )  # fmt: skip
+
+
+def test_a_sample_for_which_no_gpu_has_room_ends_the_run(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    def short_of_memory(bench: Workbench, batch: Batch, targets: torch.Tensor) -> float:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("perceptio.runs.check._time_step", short_of_memory)
+    with pytest.raises(PerceptioError, match=r"^memory does not suffice for a single sample, at step 1\. Recompute "):
         check_batches(bench)
 
 
