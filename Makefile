@@ -35,7 +35,7 @@ check: $(READY)
 	cd $(ROOT) && SKIP=fast-tests $(BIN)/pre-commit run --all-files --show-diff-on-failure
 
 # A file of tests stays in one process, for its tests share what is costly to make (a trained run).
-TESTS := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadscope
+TESTS := $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist loadscope
 
 quick: check
 	cd $(ROOT) && $(TESTS) -m "not slow"
