@@ -265,7 +265,7 @@ def clear_outside(
     return torch.where(inside, inputs, torch.zeros_like(inputs))
 
 
-def clear_absent(inputs: Float[Tensor, "B *axes"], present: Bool[Tensor, " B"]) -> Float[Tensor, "B *axes"]:
+def clear_absent(inputs: Float[Tensor, "B axis *axes"], present: Bool[Tensor, " B"]) -> Float[Tensor, "B axis *axes"]:
     """Returns zeros for absent samples: a value that is not finite would survive an attention weight of zero."""
     return torch.where(present.reshape(-1, *[1] * (inputs.ndim - 1)), inputs, torch.zeros_like(inputs))
 

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # public, and not in its stubs
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # public, and not in its stubs
 
 from perceptio.errors import PerceptioError, SharedError
 
@@ -31,7 +31,7 @@ class Processes:
         board: where a process that fails says why, for those that find it gone.
     """
 
-    def __init__(self, group: dist.ProcessGroup | None = None, board: dist.Store | None = None) -> None:
+    def __init__(self, group: dist.ProcessGroup | None = None, board: Store | None = None) -> None:
         self.group = group
         self.board = board
         self.rank = 0 if group is None else group.rank()
@@ -165,7 +165,7 @@ class Processes:
         )
 
 
-def open_board() -> dist.Store:
+def open_board() -> Store:
     """Returns a place that outlives any one process where the launcher keeps one, as torchrun does."""
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = TCPStore(address, port, is_master=False)
