@@ -16,7 +16,6 @@ from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.modalities.contract import Candidate, Content, Facts, Modality
 from perceptio.modalities.image import ImageModality
 from perceptio.modalities.registry import MODALITIES, find_modality, register
-from perceptio.runs.workbench import TrainOptions
 from perceptio.shapes import Tensor
 from support.pictures import CLASSES
 
@@ -106,15 +105,13 @@ def test_a_modality_of_ones_own_is_short():
 @pytest.mark.slow
 def test_it_trains_evaluates_predicts_and_attends(folder: Path, tmp_path: Path):
     (folder / "disc" / "short.pulse").write_bytes(b"123")
-    options = TrainOptions(out=tmp_path / "run", device="cpu", workers=0)
-    result = perceptio.train(data=folder, epochs=8, options=options)
-    assert result.ended == "finished"
-    assert result.test["accuracy"] >= 0.8, "by chance 0.33"
+    trained = perceptio.train(data=folder, epochs=8, out=tmp_path / "run", device="cpu", workers=0)
+    assert trained.test["accuracy"] >= 0.8, "by chance 0.33"
     assert (tmp_path / "run" / "skipped.csv").read_text().splitlines() == [
         "file,reason", "disc/short.pulse,holds 3 values; expected 31"
     ]  # fmt: skip
     run = perceptio.load(tmp_path / "run")
-    assert run.evaluate().values == result.test
+    assert run.evaluate().values == trained.test
     labels = [(Path(found.file).parent.name, found.label, found.error) for found in run.predict([folder])]
     assert len(labels) == 37
     assert sum(true == label for true, label, _ in labels) >= 30

@@ -42,7 +42,7 @@ def test_waiting_is_told_once_and_of_long_windows_only(
 ):
     clock = Clock()
     monkeypatch.setattr(watch_module, "time", clock)
-    feed = Feed(make_job(tmp_path), make_accelerator("cpu", "fp32"), first_step=0, num_micro_batches=2)
+    feed = Feed(make_job(tmp_path), make_accelerator("cpu", "fp32"), print, first_step=0, num_micro_batches=2)
     feed.seconds_waited = 3.0
     watch = Watch(feed, torch.device("cpu"), batch_size=8, step=10)
     clock.now += seconds
