@@ -87,7 +87,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def test_training_leaves_what_it_promises(trained: Trained):
     names = {path.name for path in trained.run.iterdir()}
     assert names == {
-        "README.md", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "model.safetensors", "plots",
+        ".lock", "README.md", "checkpoints", "config.json", "log.txt", "metrics.jsonl", "model.safetensors", "plots",
         "predictions.csv", "report.html", "run.json", "skipped.csv", "split.csv", "tensorboard",
     }  # fmt: skip
     assert {path.name for path in (trained.run / "plots").iterdir()} >= {
@@ -389,7 +389,8 @@ def test_info_looks_at_data_and_writes_nothing(trained: Trained, tell: Tell, tmp
     assert told.code == 4
     for text in (
         "3 classes from folder names: disc 10, frame 16, stripes 15",
-        "46 samples decoded: 41 used, 1 of them an exact copy, kept on one side, 5 skipped",
+        "46 samples decoded",
+        ": 41 used, 1 of them an exact copy, kept on one side, 5 skipped",
         "Copies    frame/01.png, frame/copy.png",
         "Skipped   5 of 46, 10.9 %",
         "the files: 16 x 16 pixels (median)",
@@ -788,7 +789,8 @@ def test_help_is_given_for_every_command(tell: Tell):
             assert one.out.startswith(f"usage: perceptio {name}")
     assert tell().code == 2
     codes = (
-        "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 data unusable, 130 interrupted and saved"
+        "exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 data unusable, 130 interrupted, "
+        "143 ended by SIGTERM"
     )
     assert codes in " ".join(HELP.split())
 

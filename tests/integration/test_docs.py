@@ -18,7 +18,7 @@ def test_the_python_page_runs(tmp_path: Path):
     data = make_picture_folder(tmp_path / "photos", per_class=8)
     (tmp_path / "a.jpg").write_bytes(next(iter(sorted(data.rglob("*.png")))).read_bytes())
     blocks = blocks_of(ROOT / "docs" / "api.md")
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     (tmp_path / "page.py").write_text("\n".join(blocks))
     done = python("page.py", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

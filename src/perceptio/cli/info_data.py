@@ -38,7 +38,7 @@ def tell_data(data: str, *, as_json: bool) -> int:
         check_share(survey.skipped, len(survey.usable), choice.config.source.max_skipped, survey.data)
         prepare_data(survey, choice.config)
     except DataError as error:
-        refusal = str(error)
+        refusal = str(error).partition("; all: ")[0]  # which this very output lists
     if as_json:
         print_json(_document(survey, choice, refusal))
     else:

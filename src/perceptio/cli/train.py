@@ -115,7 +115,9 @@ def main(words: Sequence[str]) -> int:
     from perceptio.cli.screen import progress_screen
 
     early = _read_early(words)
-    if sum(part is not None for part in (early.recipe, early.resume, early.config)) > 1:
+    # What is no recipe is refused by name further down.
+    recipe = early.recipe if early.resume is None or _is_recipe(early.recipe or "") else None
+    if sum(part is not None for part in (recipe, early.resume, early.config)) > 1:
         raise UsageError("choose one of RECIPE, --config and --resume: each says which config the run has")
     screen = progress_screen(quiet=early.quiet or is_follower(), as_json=early.json)
     try:

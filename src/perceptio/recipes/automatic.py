@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 
 import torch
 
@@ -16,7 +15,7 @@ from perceptio.models.counts import count_flops
 from perceptio.runs.budget import rough_time
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import Survey
-from perceptio.runs.opening import Reason
+from perceptio.runs.opening import Reason, reasons_that_hold
 from perceptio.training.config import TrainingConfig
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.schedule import ScheduleConfig
@@ -45,11 +44,7 @@ class Choice:
 
     def reasons_for(self, config: RunConfig) -> tuple[Reason, ...]:
         """Returns the reasons that hold for a config made from this one: those whose fields were left as chosen."""
-        return tuple(
-            reason
-            for reason in self.reasons
-            if all(attrgetter(name)(config) == attrgetter(name)(self.config) for name in reason.fields)
-        )
+        return reasons_that_hold(self.reasons, self.config, config)
 
 
 @dataclass(frozen=True, kw_only=True)

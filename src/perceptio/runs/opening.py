@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -32,6 +33,15 @@ class Reason:
     label: str
     text: str
     fields: tuple[str, ...]
+
+
+def reasons_that_hold(reasons: Sequence[Reason], before: RunConfig, after: RunConfig) -> tuple[Reason, ...]:
+    """Returns those reasons for a config whose fields another one has left as they were."""
+    return tuple(
+        reason
+        for reason in reasons
+        if all(attrgetter(name)(before) == attrgetter(name)(after) for name in reason.fields)
+    )
 
 
 def opening_facts(bench: Workbench, options: TrainOptions, reasons: Sequence[Reason]) -> dict[str, Any]:
@@ -185,7 +195,7 @@ def show_plan(bench: Workbench, seconds: float | None, screen: Screen, reasons: 
     patience = config.training.patience_epochs
     if patience is not None and patience < config.epochs:
         metric = "mean average precision" if bench.task.main_metric == "map" else bench.task.main_metric
-        parts.append(f"stops after {patience:g} epochs without a better validation {metric}")
+        parts.append(f"stops after {patience:.3g} epochs without a better validation {metric}")
     screen.fact("Plan", "; ".join(parts))
     _show_reasons("Schedule", reasons, screen)
     _show_reasons("Training", reasons, screen)

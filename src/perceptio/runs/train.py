@@ -49,6 +49,7 @@ from perceptio.runs.opening import (
     Reason,
     draw_training_samples,
     opening_facts,
+    reasons_that_hold,
     show_check,
     show_data,
     show_input,
@@ -106,7 +107,8 @@ def train_run(
             with processes.agreed():
                 if processes.is_first:
                     folder.write_config(bench.config)
-                    folder.update_facts(opening_facts(bench, options, reasons))
+                    held = reasons_that_hold(reasons, config, bench.config)
+                    folder.update_facts(opening_facts(bench, options, held))
             shown.fact("Run", f"{folder.path}; Ctrl-C saves and stops, perceptio train --resume {folder.path} goes on")
             return run_training(bench, options, shown, resume=None, deadline=deadline)
 
@@ -190,6 +192,7 @@ def _open(
         # The processes' clocks differ: the first one's plan is everybody's.
         bench = replace(bench, config=processes.first_does(lambda: fit_to_time(bench, check, left)))
         deadline = Deadline(left - CLOSING_SECONDS - evaluation_seconds(bench, check, "test"))
+        reasons = reasons_that_hold(reasons, config, bench.config)
     show_plan(bench, None if check is None else planned_seconds(bench, check), screen, reasons)
     if options.time is not None:
         screen.fact("", f"as many epochs as fit into --time {clock(options.time)}; it also stops when that is over")

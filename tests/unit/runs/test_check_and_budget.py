@@ -27,7 +27,7 @@ from perceptio.runs.data import PreparedData, prepare_data, survey_data
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import make_accelerator
 from perceptio.runs.memory import with_room
-from perceptio.runs.opening import show_check
+from perceptio.runs.opening import Reason, reasons_that_hold, show_check
 from perceptio.runs.screen import SilentScreen
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
 from perceptio.training.job import EvaluationReport
@@ -230,3 +230,10 @@ def test_options_that_cannot_be():
 )
 def test_a_time_is_rough(seconds: float, text: str):
     assert rough_time(seconds) == text
+
+
+def test_a_reason_goes_with_the_field_that_it_is_for():
+    reasons = (Reason("Schedule", "so many epochs", ("epochs",)), Reason("Model", "so small", ("model",)))
+    config = tiny_config()
+    assert reasons_that_hold(reasons, config, config) == reasons
+    assert reasons_that_hold(reasons, config, stretched(config, 1.0)) == reasons[1:]
