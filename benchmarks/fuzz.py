@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from support.fuzz_seeds import FORMATS
@@ -36,8 +35,9 @@ def main() -> int:
         began = time.monotonic()
         numbers = range(arguments.first, arguments.first + arguments.mutants)
         tally = run(name, numbers, num_children=arguments.children)
-        print(_row(name, tally, time.monotonic() - began), flush=True)
-        results[name] = asdict(tally)
+        seconds = time.monotonic() - began
+        print(_row(name, tally, seconds), flush=True)
+        results[name] = {**vars(tally), "seconds": round(seconds)}
         failed |= bool(tally.faults) or tally.peak_bytes > MOST_PEAK_BYTES
         if arguments.json is not None:
             arguments.json.write_text(json.dumps(results, indent=1))

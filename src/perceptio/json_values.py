@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +43,11 @@ def parse_json(content: bytes | str, *, max_bytes: int = MAX_JSON_BYTES) -> Any:
     _check_depth(data)
     try:
         return json.loads(
-            data.decode("utf-8"), object_pairs_hook=_mapping, parse_constant=_no_constant, parse_int=_whole_number
+            data.decode("utf-8"),
+            object_pairs_hook=_mapping,
+            parse_constant=_no_constant,
+            parse_float=_number,
+            parse_int=_whole_number,
         )
     except UnicodeDecodeError as error:
         raise ValueError("not valid UTF-8") from error
@@ -65,8 +70,7 @@ def _too_deep() -> str:
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice[:40]!a} stands twice")
     return found
 
@@ -75,7 +79,15 @@ def _no_constant(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON value")
 
 
+def _number(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"a number beyond any that is finite: {digits[:40]}")
+    return number
+
+
 def _whole_number(digits: str) -> int:
-    if len(digits.lstrip("-")) > MAX_JSON_DIGITS:
-        raise ValueError(f"a whole number of {len(digits):,} digits; the limit is {MAX_JSON_DIGITS}")
+    num_digits = len(digits.lstrip("-"))
+    if num_digits > MAX_JSON_DIGITS:
+        raise ValueError(f"a whole number of {num_digits:,} digits; the limit is {MAX_JSON_DIGITS}")
     return int(digits)

@@ -3,11 +3,14 @@
 import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
+import struct
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +166,38 @@ class Noting:
         with self.notes.open("a") as file:
             file.write(f"{path.name}\n")
         return look(items, full)
+
+
+def serve_bytes(task: Any, connection: Connection) -> None:
+    """Answers each message as no honest child does: with bytes, or with the announcement of more than fits anywhere."""
+    while True:
+        for job in pickle.loads(connection.recv_bytes()):  # noqa: S301 (from the test)
+            if job == "endless":
+                os.write(connection.fileno(), struct.pack("!iQ", -1, 2**62))
+            else:
+                connection.send_bytes(job)
+
+
+class Unloadable:
+    """A task that cannot be loaded in another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _bug, ()
+
+
+@dataclass(frozen=True)
+class HarmfulViews:
+    """Shows a file as the reader of a model does, except for those whose name says what harm they do."""
+
+    reader: Any
+
+    def __call__(self, items: Mapping[str, Any]) -> Sequence[Mapping[str, np.ndarray]]:
+        for path in items.values():
+            act(path.name)
+        return self.reader.evaluation_views(items)
+
+
+def serve_nothing(task: Any, connection: Connection) -> None:
+    """Waits until the connection ends."""
+    while True:
+        connection.recv_bytes()

@@ -206,7 +206,7 @@ class Children:
         for worker in busy:
             if worker.child.connection in ready:
                 try:
-                    content = worker.child.connection.recv_bytes()
+                    content = worker.child.connection.recv_bytes(self._task.allowance.memory_bytes)
                 except (EOFError, OSError):
                     self._bury(worker, queue, answers)
                 else:

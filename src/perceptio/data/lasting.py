@@ -222,7 +222,7 @@ class _Attempt:
 
     def __call__(self, job: tuple[Any, int]) -> None:
         key, index = job
-        if self.samples.records[index].name not in self.samples.quarantine:
-            self.samples.views(key, index)
-            return
-        raise FileError("in quarantine")
+        name = self.samples.records[index].name
+        if name in self.samples.quarantine:
+            raise FileError(self.samples.quarantine[name])
+        self.samples.views(key, index)

@@ -62,10 +62,14 @@ class Child:
     def __init__(self, connection: Connection, reports: socket.socket) -> None:
         self.connection = connection
         self._reports = reports
-        kind, self.pid, _ = self._report()
-        if kind == _FAILED:
-            raise RuntimeError(f"a child process cannot be started:\n{self._rest()}")
         self._ended = False
+        try:
+            kind, self.pid, _ = self._report()
+            if kind == _FAILED:
+                raise RuntimeError(f"a child process cannot be started:\n{self._rest()}")
+        except BaseException:
+            self._close()
+            raise
 
     def kill(self) -> None:
         """Ends the child wherever it is."""
@@ -74,13 +78,22 @@ class Child:
                 os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> End:
-        """Waits until the child is gone and returns how it went; call once, after its connection has ended."""
-        _, status, peak = self._report()
+        """Waits until the child is gone and returns how it went; call once, after its connection has ended.
+
+        Raises:
+            RuntimeError: nobody can tell any more.
+        """
+        try:
+            _, status, peak = self._report()
+        finally:
+            self._close()
         self._ended = True
-        self.connection.close()
-        self._reports.close()
         code = os.waitstatus_to_exitcode(status)
         return End(signal.Signals(-code) if code < 0 else None, max(0, code), peak)
+
+    def _close(self) -> None:
+        self.connection.close()
+        self._reports.close()
 
     def _report(self) -> tuple[bytes, int, int]:
         content = self._reports.recv(_REPORT.size, socket.MSG_WAITALL)
@@ -105,7 +118,11 @@ class _Nursery:
         self._owner = 0
 
     def start_child(self, serve: Serve, task: Any) -> Child:
-        """Returns a new child that runs `serve(task, connection)`; both are sent by pickle."""
+        """Returns a new child that runs `serve(task, connection)`; both are sent by pickle.
+
+        Raises:
+            RuntimeError: the server cannot load them, or is gone.
+        """
         content = pickle.dumps((serve, task))
         ours, theirs = socket.socketpair()
         reports, for_reports = socket.socketpair()
@@ -131,6 +148,8 @@ class _Nursery:
         # A fork of this process inherits the object, but the server belongs to its parent.
         if self._server is not None and self._owner == os.getpid() and self._server.poll() is None:
             return
+        if self._socket is not None:
+            self._socket.close()
         ours, theirs = socket.socketpair()
         self._server = subprocess.Popen(
             [sys.executable, "-c", _COMMAND.format(theirs.fileno()), "nursery", json.dumps(sys.path)],

@@ -12,6 +12,7 @@ MAX_HEADER_BYTES = 8 * 2**20
 MAX_TENSORS = 20_000
 
 _LENGTH_BYTES = 8
+_MOST_AXES = 64  # as torch has it; the product of a million lengths would take minutes
 _ITEM_BYTES = {
     **{"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "U32": 4, "I32": 4, "U64": 8, "I64": 8},
     **{"F8_E4M3": 1, "F8_E5M2": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8},
@@ -74,7 +75,9 @@ def _span(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     """Returns dtype, shape, and where the bytes of a tensor begin and end."""
     match entry:
         case {"dtype": str(kind), "shape": list(shape), "data_offsets": [int(begin), int(end)]} if (
-            kind in _ITEM_BYTES and all(type(length) is int and length >= 0 for length in shape)
+            kind in _ITEM_BYTES
+            and len(shape) <= _MOST_AXES
+            and all(type(length) is int and length >= 0 for length in shape)
         ):
             if 0 <= begin <= end and end - begin == math.prod(shape) * _ITEM_BYTES[kind]:
                 return kind, tuple(shape), begin, end

@@ -9,13 +9,13 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perceptio.data.user_cache import keep, user_cache
 from perceptio.json_values import parse_json
 
 FORMAT_VERSION = 1
@@ -33,8 +33,8 @@ class VerdictCache:
     @classmethod
     def of_user(cls) -> "VerdictCache | None":
         """Returns the user's cache, `perceptio/verdicts` below XDG_CACHE_HOME or ~/.cache; None: there is no home."""
-        base = user_cache_folder()
-        return None if base is None else cls(base / "verdicts")
+        folder = user_cache("verdicts")
+        return None if folder is None else cls(folder)
 
     def read(self, key: str) -> dict[str, Any]:
         """Returns the facts of good samples by their version; nothing where there is no sound entry."""
@@ -52,19 +52,9 @@ class VerdictCache:
 
     def write(self, key: str, facts: Mapping[str, Any]) -> None:
         """Keeps the facts of good samples by version. Others see all of it or none; a full folder is let be."""
-        unfinished: Path | None = None
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(prefix=".unfinished-", dir=self.folder)
-            unfinished = Path(name)
-            with os.fdopen(number, "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(entry) + "\n" for entry in facts.items())
-            unfinished.replace(self._path(key))
+        keep(self._path(key), "".join(json.dumps(entry) + "\n" for entry in facts.items()).encode())
+        with contextlib.suppress(OSError):
             self._forget_old()
-        except OSError:
-            if unfinished is not None:
-                with contextlib.suppress(OSError):
-                    unfinished.unlink(missing_ok=True)
 
     def _forget_old(self) -> None:
         for path in self.folder.iterdir():
@@ -74,17 +64,6 @@ class VerdictCache:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{digest(str(FORMAT_VERSION), key)}.jsonl"
-
-
-def user_cache_folder() -> Path | None:
-    """Returns `perceptio` below XDG_CACHE_HOME or ~/.cache; None: there is no home."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        # A relative path is to be ignored, says the XDG specification.
-        base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return base / "perceptio"
 
 
 def digest(*parts: str) -> str:

@@ -154,3 +154,11 @@ def test_text_is_no_array(tmp_path: Path):
     path.write_text("1 2 3")
     with pytest.raises(FileError, match=r"^damaged, or no .npy or .npz file: File is not a zip file"):
         read_array(path, LIMITS)
+
+
+@pytest.mark.parametrize(("version", "length"), [(1, 10_001), (1, 2**16 - 1), (2, 2**32 - 1)])
+def test_a_header_that_declares_much_is_not_read(tmp_path: Path, version: int, length: int):
+    field = length.to_bytes(2 if version == 1 else 4, "little")
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + bytes([version, 0]) + field + b" " * 64)
+    with pytest.raises(FileError, match=rf"^declares a header of {length:,} bytes; 10,000 suffice$"):
+        read_array_header(tmp_path / "a.npy", LIMITS)

@@ -12,7 +12,7 @@ from perceptio.data import children as children_module
 from perceptio.data.answers import pack, unpack
 from perceptio.data.children import Allowance, Children
 from perceptio.errors import AbsentError, DataError, FileError, HarmfulFileError, MissingExtraError
-from support.harmful import MEMORY_BYTES, act
+from support.harmful import MEMORY_BYTES, act, serve_bytes
 
 ALLOWANCE = Allowance(seconds=1, memory_bytes=MEMORY_BYTES)
 
@@ -79,7 +79,7 @@ def test_what_a_file_is_refused_for_comes_back_as_it_was() -> None:
         ("missing", MissingExtraError, r"pip install 'perceptio\[media\]'"),
         ("data", DataError, r"^the disk failed 3 times$"),
         ("system", OSError, r"Input/output error"),
-        ("bug", RuntimeError, r"(?s)in a way that it never should:.*KeyError: 'a bug'"),
+        ("bug", RuntimeError, r"(?s)^reading a file failed in a way that it never should:\n.*KeyError: 'a bug'"),
     ],
 )
 def test_what_is_not_the_files_fault_is_raised_in_its_turn(name: str, kind: type[Exception], message: str) -> None:
@@ -128,3 +128,25 @@ def test_leaving_in_the_middle_ends_the_children() -> None:
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def nonsense() -> list[bytes]:
+    told = (7, [], {}, {"error": ["SystemExit", "x"]}, {"error": ["FileError"]}, {"memory": 3}, {"system": ["a", "b"]})
+    return [b"", b"\x80\x04N.", *(pack(value) for value in told)]
+
+
+def test_a_child_that_answers_nonsense_is_a_bad_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children_module, "_serve", serve_bytes)
+    jobs = [*nonsense(), pack({"result": "good"})]
+    answers = run(jobs, num_children=2)
+    assert answers.pop() == "good"
+    assert [(type(answer), str(answer)) for answer in answers] == [
+        (FileError, "its decoder answers nonsense") for _ in answers
+    ]
+
+
+def test_an_answer_without_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children_module, "_serve", serve_bytes)
+    endless, good = run(["endless", pack({"result": "good"})], num_children=1)
+    assert isinstance(endless, HarmfulFileError)
+    assert good == "good"

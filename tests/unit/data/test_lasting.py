@@ -147,3 +147,26 @@ def test_views_do_not_depend_on_who_makes_them(tmp_path: Path) -> None:
     source = make_source(tmp_path)
     (one,), (other,) = (training(source)[(2, 3)].views for _ in range(2))
     np.testing.assert_array_equal(one["image"], other["image"])
+
+
+def test_a_file_to_blame_is_named_when_a_run_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lasting, "MOST_LOSSES", 1)
+    samples = training(make_source(tmp_path, "segfault"))
+    message = r"lost 1 times, the last time because one of them died; the last file to blame: segfault\.0\.png\. If"
+    with pytest.raises(DataError, match=message):
+        run(samples, order(), num_workers=1)
+    assert samples.quarantine == {"segfault.0.png": SEGFAULT}
+
+
+def test_the_order_asked_for_again_starts_where_the_worker_was_lost(tmp_path: Path) -> None:
+    """Every batch comes once, in order, whichever of them held the file: first, last, or one in between."""
+    source = make_source(tmp_path, "quit")
+    bad = next(index for index, record in enumerate(source.records) if record.name == "quit.0.png")
+    others = [index for index in range(17) if index != bad]
+    for place in (0, 7, 16):
+        batches = [[index] for index in [*others[:place], bad, *others[place:]]]
+        found, losses = run(EvaluationSamples(source, source.records, HarmfulReader()), batches, num_workers=1)
+        assert [[int(index) for index in batch.indices] for batch in found] == [
+            batch if batch != [bad] else [] for batch in batches
+        ]
+        assert len(losses) == 1

@@ -9,6 +9,7 @@ from perceptio.data import media
 from perceptio.data.limits import Limits
 from perceptio.data.media import check_disk, media_errors, open_media
 from perceptio.errors import FileError, MissingExtraError
+from support.videos import quarters, write_frames
 
 READERS = ("open_media",)
 pytestmark = pytest.mark.usefixtures("either_place")
@@ -74,3 +75,11 @@ def test_other_failures_of_the_decoder_become_one_line(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfb")
     with pytest.raises(FileError, match=r"^damaged sound or video file: two lines$"), media_errors(path):
         raise ValueError("two\nlines")
+
+
+def test_too_many_streams_are_refused_and_the_file_is_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_frames(path, [quarters(34, 50)] * 3, sound=True)
+    open_media(path, Limits(max_media_streams=2)).close()
+    with pytest.raises(FileError, match=r"^holds 2 streams; the limit is 1 \(--source\.limits\.max-media-streams\)$"):
+        open_media(path, Limits(max_media_streams=1))

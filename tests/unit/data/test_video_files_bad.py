@@ -33,7 +33,13 @@ def test_damaged_packets_are_passed_over(tmp_path: Path) -> None:
         content[starts[number] + 8 : starts[number + 1]] = bytes(starts[number + 1] - starts[number] - 8)
     path.write_bytes(bytes(content))
     with pytest.raises(FileError, match=r"^damaged: 98 of 100 packets of its video cannot be decoded$"):
-        check_video(path, Limits())
+        check_video(path, Limits(max_bad_packets=98))
+    message = (
+        r"^damaged: 98 packets of its video in a row cannot be decoded; the limit is 97 "
+        r"\(--source\.limits\.max-bad-packets\)$"
+    )
+    with pytest.raises(FileError, match=message):
+        check_video(path, Limits(max_bad_packets=97))
 
 
 def without(path: Path, start: bytes) -> bytes:
@@ -140,7 +146,10 @@ def test_limits_come_before_memory(tmp_path: Path, monkeypatch) -> None:
         probe_video(stretched, Limits(max_frame_pixels=30_000))
     with open_video(path, Limits(max_clip_pixels=4 * 66 * 98)) as video:
         assert video.frames_at([0.0] * 4).shape == (4, 66, 98, 3)
-        message = r"^5 frames of 98 x 66 pixels .* the limit is 25,872 pixels \(--source.limits.max-clip-pixels\)$"
+        message = (
+            r"^5 frames of 98 x 66 pixels are asked for; the limit is 25,872 pixels "
+            r"\(--source.limits.max-clip-pixels\)$"
+        )
         with pytest.raises(FileError, match=message):
             video.frames_at([0.0] * 5)
 

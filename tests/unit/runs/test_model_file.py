@@ -122,3 +122,60 @@ def test_a_run_folder_stands_for_its_model(file: Path, tmp_path: Path):
 def test_the_task_is_kept(tmp_path: Path, model: nn.Module):
     write_model(tmp_path / "m", model.state_dict(), replace(FACTS, task="multi_label"))
     assert read_model(tmp_path / "m")[1].task == "multi_label"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, model: nn.Module, value: float):
+    tensors = model.state_dict()
+    tensors["latents"].view(-1)[-1] = value
+    write_model(tmp_path / "m", tensors, FACTS)
+    with pytest.raises(UsageError, match=r"m: latents holds values that are no finite numbers; the file is damaged$"):
+        read_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.int32])
+def test_weights_of_another_dtype_are_refused(tmp_path: Path, model: nn.Module, kind: torch.dtype):
+    tensors = model.state_dict()
+    tensors["latents"] = tensors["latents"].to(kind)
+    save_file(tensors, tmp_path / "m", metadata=header())
+    with pytest.raises(UsageError, match=r"m: latents must hold F32, got [FI]\d\d$"):
+        read_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"config": 7}, {"classes": "abc"}, {"classes": [1, 2, 3]}, {"task": "regression"}, {"step": "3"}, {"format": "2"}],
+)
+def test_an_entry_of_other_kinds_is_refused(tmp_path: Path, model: nn.Module, changes):
+    save_file(model.state_dict(), tmp_path / "m", metadata=header(**changes))
+    with pytest.raises(UsageError, match=r"its entry 'perceptio' lacks config, classes, task or step$"):
+        read_model(tmp_path / "m")
+
+
+def config_that_asks(**changes) -> dict:
+    config = to_json(FACTS.config)
+    config["model"].update(changes)
+    return config
+
+
+def test_a_config_that_asks_for_a_terabyte_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("perceptio.runs.model_file.safe_open", lambda *given, **named: pytest.fail("opened"))
+    config = config_that_asks(num_latents=10**8, latent_channels=2**12)
+    save_file({"latents": torch.zeros(1)}, tmp_path / "m", metadata=header(config=config))
+    assert (tmp_path / "m").stat().st_size < 10_000
+    with pytest.raises(UsageError, match=r"m: latents must have shape \(100000000, 4096\), got \(1,\)$"):
+        read_model(tmp_path / "m")
+
+
+def test_a_config_that_asks_for_very_many_layers_is_refused(tmp_path: Path, model: nn.Module):
+    config = config_that_asks(num_blocks=10**6, num_self_attends_per_block=30)
+    save_file(model.state_dict(), tmp_path / "m", metadata=header(config=config))
+    with pytest.raises(UsageError, match=r"m: its config asks for 30,000,002 layers; the limit is 20,000$"):
+        read_model(tmp_path / "m")
+
+
+def test_a_config_that_torch_cannot_build_is_refused(tmp_path: Path, model: nn.Module):
+    config = config_that_asks(num_latents=10**17, latent_channels=24 * 10**10)
+    save_file(model.state_dict(), tmp_path / "m", metadata=header(config=config))
+    with pytest.raises(UsageError, match=r"m: its config asks for a model that cannot be built: "):
+        read_model(tmp_path / "m")
