@@ -34,7 +34,7 @@ def main() -> int:
     for name in chosen:
         began = time.monotonic()
         numbers = range(arguments.first, arguments.first + arguments.mutants)
-        tally = run(name, numbers, num_children=arguments.children)
+        tally = run([name], numbers, num_children=arguments.children)[name]
         seconds = time.monotonic() - began
         print(_row(name, tally, seconds), flush=True)
         results[name] = {**vars(tally), "seconds": round(seconds)}

@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from support.fuzz_inside import GLB, JSON, MODEL, NEAR, NPZ, OGG, PNG, Inside
 from support.sounds import encode, tones, wav_bytes
 from support.videos import KINDS, write_numbered
 
@@ -27,6 +29,7 @@ class Format:
     Attributes:
         kind: which modality reads it, or "table", "json", "model".
         words: what mutants of it may contain.
+        inside: how mutants get past a checksum or a grammar, where there is one.
     """
 
     suffix: str
@@ -34,6 +37,7 @@ class Format:
     make: Callable[[Path], bytes]
     """Takes the path that the file is to have; returns its bytes."""
     words: tuple[bytes, ...] = ()
+    inside: Inside | None = None
 
 
 def _image(format: str, **options) -> Callable[[Path], bytes]:
@@ -52,9 +56,9 @@ def _animation(path: Path) -> bytes:
     return stream.getvalue()
 
 
-def _sound(codec: str, *, sample_format: str | None = None, rate: int = 8000) -> Callable[[Path], bytes]:
+def _sound(codec: str, *, rate: int = 8000, channels: int = 1, **settings: Any) -> Callable[[Path], bytes]:
     def make(path: Path) -> bytes:
-        return encode(path, tones(0.3, rate), rate, codec, sample_format=sample_format).read_bytes()
+        return encode(path, tones(0.3, rate, channels), rate, codec, **settings).read_bytes()
 
     return make
 
@@ -119,7 +123,10 @@ def _table(path: Path) -> bytes:
     import pyarrow.parquet
 
     stream = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), stream)
+    rows = [{**row, "file": f"{number:040}.png"} for number, row in enumerate(rows * 20)]
+    # Most of the file shall be rows, and nothing in it packed.
+    table = pyarrow.Table.from_pylist(rows)
+    pyarrow.parquet.write_table(table, stream, compression="none", store_schema=False, use_dictionary=False)
     return stream.getvalue()
 
 
@@ -162,7 +169,7 @@ _VRML = (
 FORMATS: Mapping[str, Format] = {
     "jpeg": Format(".jpg", "image", _image("JPEG"), (b"\xff\xd8", b"\xff\xc0", b"\xff\xc4", b"\xff\xda", b"Exif\0\0")),
     "jpeg progressive": Format(".jpg", "image", _image("JPEG", progressive=True), (b"\xff\xc2", b"\xff\xdd")),
-    "png": Format(".png", "image", _image("PNG"), (b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS", b"zTXt", b"eXIf")),
+    "png": Format(".png", "image", _image("PNG"), (b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS", b"zTXt", b"eXIf"), PNG),
     "webp": Format(".webp", "image", _image("WEBP"), (b"VP8 ", b"VP8L", b"VP8X", b"ANIM", b"ALPH")),
     "gif": Format(".gif", "image", _animation, (b"!\xf9", b"!\xff", b",\0", b";")),
     "bmp": Format(".bmp", "image", _image("BMP"), (b"BM",)),
@@ -172,32 +179,42 @@ FORMATS: Mapping[str, Format] = {
     "wav": Format(".wav", "audio", _wav, (b"fmt ", b"data", b"LIST", b"RIFX", b"RF64", b"fact")),
     "flac": Format(".flac", "audio", _sound("flac", sample_format="s16"), (b"fLaC",)),
     "mp3": Format(".mp3", "audio", _sound("mp3"), (b"ID3", b"Xing", b"TAG", b"\xff\xfb")),
-    "ogg vorbis": Format(".ogg", "audio", _sound("libvorbis"), (b"OggS", b"\x01vorbis")),
-    "ogg opus": Format(".opus", "audio", _sound("libopus", rate=48_000), (b"OggS", b"OpusHead", b"OpusTags")),
-    "m4a": Format(".m4a", "audio", _sound("aac"), _BOXES),
+    "ogg vorbis": Format(
+        ".ogg",
+        "audio",
+        _sound("vorbis", rate=16_000, channels=2, options={"strict": "-2"}),
+        (b"OggS", b"\x01vorbis"),
+        OGG,
+    ),
+    "ogg opus": Format(".opus", "audio", _sound("libopus", rate=48_000), (b"OggS", b"OpusHead", b"OpusTags"), OGG),
+    "m4a": Format(".m4a", "audio", _sound("aac"), _BOXES, NEAR),
     "aiff": Format(".aiff", "audio", _sound("pcm_s16be"), (b"COMM", b"SSND", b"FORM", b"AIFC")),
-    "mp4": Format(".mp4", "video", _video("h264.mp4"), _BOXES),
-    "mov": Format(".mov", "video", _video("h264.mov"), _BOXES),
-    "mkv": Format(".mkv", "video", _video("h264.mkv"), (b"\x1a\x45\xdf\xa3", b"\x1f\x43\xb6\x75", b"\xa3", b"\xae")),
+    "mp4": Format(".mp4", "video", _video("h264.mp4"), _BOXES, NEAR),
+    "mov": Format(".mov", "video", _video("h264.mov"), _BOXES, NEAR),
+    "mkv": Format(
+        ".mkv", "video", _video("h264.mkv"), (b"\x1a\x45\xdf\xa3", b"\x1f\x43\xb6\x75", b"\xa3", b"\xae"), NEAR
+    ),
     "webm": Format(".webm", "video", _video("vp8.webm"), (b"\x1a\x45\xdf\xa3", b"\x1f\x43\xb6\x75", b"V_VP9")),
     "avi": Format(".avi", "video", _video("mpeg4.avi"), (b"LIST", b"idx1", b"strh", b"strf", b"movi", b"JUNK")),
     "gif film": Format(".gif", "video", _animation, (b"!\xf9", b"!\xff", b",\0", b";")),
-    "off": Format(".off", "points", _mesh, (b"OFF", b"COFF", b"#", *_NUMBERS)),
-    "ply text": Format(".ply", "points", _ply_text, _MESH),
-    "ply binary": Format(".ply", "points", _mesh, _MESH),
+    "off": Format(".off", "points", _mesh, (b"OFF", b"COFF", b"#", *_NUMBERS), NEAR),
+    "ply text": Format(".ply", "points", _ply_text, _MESH, NEAR),
+    "ply binary": Format(".ply", "points", _mesh, _MESH, NEAR),
     "obj": Format(".obj", "points", _mesh, (b"v ", b"f ", b"vn ", b"g ", b"/", *_MESH)),
-    "stl": Format(".stl", "points", _mesh, (b"solid", b"facet", b"vertex")),
-    "gltf": Format(".gltf", "points", _mesh, _JSON),
-    "glb": Format(".glb", "points", _mesh, _JSON),
-    "wrl": Format(".wrl", "points", _vrml, _VRML),
-    "xyz": Format(".xyz", "points", _rows, _NUMBERS),
-    "npy": Format(".npy", "array", _array, (b"'O'", b"'<f8'", b"'|S9'", b"(9999999999,)", b"True", b"()", b"((((((")),
-    "npz": Format(".npz", "array", _array, (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"../", b"'O'")),
+    "stl": Format(".stl", "points", _mesh, (b"solid", b"facet", b"vertex"), NEAR),
+    "gltf": Format(".gltf", "points", _mesh, _JSON, JSON),
+    "glb": Format(".glb", "points", _mesh, _JSON, GLB),
+    "wrl": Format(".wrl", "points", _vrml, _VRML, NEAR),
+    "xyz": Format(".xyz", "points", _rows, _NUMBERS, NEAR),
+    "npy": Format(
+        ".npy", "array", _array, (b"'O'", b"'<f8'", b"'|S9'", b"(9999999999,)", b"True", b"()", b"(((((("), NEAR
+    ),
+    "npz": Format(".npz", "array", _array, (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"../", b"'O'"), NPZ),
     "csv": Format(".csv", "table", _table, (b",", b";", b'"', b"\0", b"../", b"\r", b"label", b"\xff\xfe")),
-    "jsonl": Format(".jsonl", "table", _table, (*_JSON, b"\n", b'"label":"x"', b"../")),
-    "parquet": Format(".parquet", "table", _table, (b"PAR1",)),
-    "json": Format(".json", "json", _config, _JSON),
-    "model": Format(".safetensors", "model", _model, (b"F32", b"BF16", b"__metadata__", b"shape", *_JSON)),
+    "jsonl": Format(".jsonl", "table", _table, (*_JSON, b"\n", b'"label":"x"', b"../"), JSON),
+    "parquet": Format(".parquet", "table", _table, (b"PAR1",), NEAR),
+    "json": Format(".json", "json", _config, _JSON, JSON),
+    "model": Format(".safetensors", "model", _model, (b"F32", b"BF16", b"__metadata__", b"shape", *_JSON), MODEL),
 }
 
 

@@ -4,7 +4,7 @@ import tempfile
 import traceback
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,12 +27,15 @@ _MEMORY = Path("/dev/shm")  # files that are never written to a disk
 def mutant(seed: bytes, name: str, number: int) -> bytes:
     """Returns the mutant of a number: one to four changes of a valid file, the same each time."""
     random = np.random.default_rng([zlib.crc32(name.encode()), number])
-    content = bytearray(seed)
+    inside = FORMATS[name].inside if number % 2 else None
+    content = bytearray(seed if inside is None else inside.take(seed))
     for _ in range(int(random.integers(1, _MOST_CHANGES + 1))):
         if content:
             change = _CHANGES[int(random.integers(len(_CHANGES)))]
+            if inside is not None and inside.change is not None:
+                change = inside.change
             change(content, seed, FORMATS[name].words, random)
-    return bytes(content)
+    return bytes(content) if inside is None else inside.put(seed, bytes(content))
 
 
 def _flip(content: bytearray, seed: bytes, words: tuple[bytes, ...], random: np.random.Generator) -> None:
@@ -78,34 +81,31 @@ _CHANGES = (_flip, _cut, _splice, _length, _word)
 
 @dataclass(frozen=True)
 class Reading:
-    """Reads mutants as the product does; runs in a child process.
+    """Reads mutants, named by format and number, as the product does; runs in a child process."""
 
-    Attributes:
-        contents: bytes instead of mutants, by number, for files that failed once.
-    """
+    seeds: Mapping[str, bytes]
 
-    name: str
-    seed: bytes
-    contents: Mapping[int, bytes] = field(default_factory=dict)
+    def __call__(self, job: tuple[str, int]) -> dict[str, Any]:
+        name, number = job
+        return read_as_the_product_does(name, mutant(self.seeds[name], name, number))
 
-    def __call__(self, number: int) -> dict[str, Any]:
-        content = self.contents.get(number)
-        if content is None:
-            content = mutant(self.seed, self.name, number)
-        past = [False]
-        with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
-            path = Path(folder) / f"mutant{FORMATS[self.name].suffix}"
-            path.write_bytes(content)
-            try:
-                _READ[FORMATS[self.name].kind](path, past)
-            except (FileError, DataError, UsageError) as error:
-                lines = str(error).splitlines()
-                return {"past": past[0], "reason": str(error), "fault": "" if len(lines) == 1 else "several lines"}
-            except MemoryError:
-                raise
-            except Exception:
-                return {"past": past[0], "reason": "", "fault": traceback.format_exc()}
-        return {"past": True, "reason": "", "fault": ""}
+
+def read_as_the_product_does(name: str, content: bytes) -> dict[str, Any]:
+    """Returns whether a file got past its header, what it was refused for, and what went wrong that may not."""
+    past = [False]
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+        path = Path(folder) / f"mutant{FORMATS[name].suffix}"
+        path.write_bytes(content)
+        try:
+            _READ[FORMATS[name].kind](path, past)
+        except (FileError, DataError, UsageError) as error:
+            lines = str(error).splitlines()
+            return {"past": past[0], "reason": str(error), "fault": "" if len(lines) == 1 else "several lines"}
+        except MemoryError:
+            raise
+        except Exception:
+            return {"past": past[0], "reason": "", "fault": traceback.format_exc()}
+    return {"past": True, "reason": "", "fault": ""}
 
 
 @cache
@@ -215,18 +215,17 @@ class Tally:
             self.faults[number] = answer["fault"]
 
 
-def run(name: str, numbers: Iterable[int], *, num_children: int | None = None) -> Tally:
-    """Reads mutants of a format in child processes and says what became of them."""
-    tally = Tally()
-    seed = seed_of(name)
-    children = Children(Reading(name, seed), ALLOWANCE, num_children=num_children, jobs_a_message=16)
-    with children:
-        wanted = list(numbers)
-        for number, answer in zip(wanted, _all(children, wanted), strict=True):
-            tally.add(number, answer)
-    tally.peak_bytes = children.peak_bytes
-    return tally
+def run(names: Sequence[str], numbers: range, *, num_children: int | None = None) -> Mapping[str, Tally]:
+    """Reads mutants of some formats in child processes and says what became of them, by format.
 
-
-def _all(children: Children, numbers: list[int]) -> Iterator[Any]:
-    yield from children.map(numbers)
+    The peak of memory is that of all formats together.
+    """
+    tallies = {name: Tally() for name in names}
+    jobs = [(name, number) for name in names for number in numbers]
+    reading = Reading({name: seed_of(name) for name in names})
+    with Children(reading, ALLOWANCE, num_children=num_children, jobs_a_message=16) as children:
+        for (name, number), answer in zip(jobs, children.map(jobs), strict=True):
+            tallies[name].add(number, answer)
+    for tally in tallies.values():
+        tally.peak_bytes = children.peak_bytes
+    return tallies

@@ -101,6 +101,7 @@ def read_parquet_rows(path: Path, limits: Limits) -> Rows:
     Raises:
         DataError: it is none, or more than the limits allow.
         MissingExtraError: pyarrow is not installed, or its libraries do not load.
+        OSError: the disk failed.
     """
     try:
         import pyarrow
@@ -115,7 +116,12 @@ def read_parquet_rows(path: Path, limits: Limits) -> Rows:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except pyarrow.ArrowException as error:
+    except DataError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        # Of a damaged file pyarrow also raises OSError (without a number), UnicodeDecodeError and others.
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise DataError(f"{path.name}: not a valid Parquet file ({reason})") from error
 

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -154,6 +155,19 @@ def test_without_pyarrow_the_way_out_is_said(tmp_path: Path, limits: Limits, mon
     message = r"^reading Parquet files needs an .*: pip install 'perceptio\[tables\]'$"
     with pytest.raises(MissingExtraError, match=message):
         read_manifest(write(tmp_path, "x", "m.parquet"), limits)
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"PAR1", b"PAR0"), (b"label", b"\xffabel"), (b"\x15", b"\xff")])
+def test_damaged_parquet(tmp_path: Path, limits: Limits, old: bytes, new: bytes) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "m.parquet"
+    parquet.write_table(pyarrow.table({"file": ["a.png", "b.png"], "label": ["x", "y"]}), path)
+    content = path.read_bytes()
+    for place in [place for place in range(len(content)) if content.startswith(old, place)]:
+        path.write_bytes(content[:place] + new + content[place + len(old) :])
+        with contextlib.suppress(DataError):
+            read_manifest(path, limits)
 
 
 def test_bad_parquet(tmp_path: Path, limits: Limits) -> None:

@@ -1,7 +1,6 @@
 """Headers of safetensors files as an attacker writes them: each is refused before memory is taken for a tensor."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ def write(folder: Path, header: Any, num_bytes: int = 0) -> Path:
     return path
 
 
-def refused(path: Path, reason: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
+def refusal(path: Path) -> str:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the caller reads its message)
         read_tensor_header(path)
+    return str(caught.value)
 
 
 def test_what_the_library_writes_is_read(tmp_path: Path) -> None:
@@ -41,14 +41,17 @@ def test_what_the_library_writes_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 7])
 def test_a_file_too_short_for_its_length(tmp_path: Path, size: int) -> None:
     (tmp_path / "a").write_bytes(bytes(size))
-    refused(tmp_path / "a", f"no safetensors file, or one that is cut off: {size} bytes, its header alone needs 0")
+    assert (
+        refusal(tmp_path / "a")
+        == f"no safetensors file, or one that is cut off: {size} bytes, its header alone needs 0"
+    )
 
 
 def test_a_header_that_declares_more_than_the_file_holds(tmp_path: Path) -> None:
     path = write(tmp_path, {})
     path.write_bytes((2**64 - 1).to_bytes(8, "little") + b"{}")
     reason = "no safetensors file, or one that is cut off: 10 bytes, its header alone needs 18,446,744,073,709,551,615"
-    refused(path, reason)
+    assert refusal(path) == reason
 
 
 def test_a_huge_header_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,12 +60,12 @@ def test_a_huge_header_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with path.open("wb") as file:
         file.write((MAX_HEADER_BYTES + 1).to_bytes(8, "little"))
         file.truncate(MAX_HEADER_BYTES + 1_000)  # a hole: nothing is written
-    refused(path, "its header declares 8,388,609 bytes; the limit is 8,388,608")
+    assert refusal(path) == "its header declares 8,388,609 bytes; the limit is 8,388,608"
 
 
 @pytest.mark.parametrize("header", [b"[]", b"7", b'"text"'])
 def test_a_header_of_another_kind(tmp_path: Path, header: bytes) -> None:
-    refused(write(tmp_path, header), "its header is no JSON object")
+    assert refusal(write(tmp_path, header)) == "its header is no JSON object"
 
 
 @pytest.mark.parametrize("header", [b"", b"{", b'{"a": NaN}', b"\xff" * 9, b'{"a":1,"a":2}', b"[" * 99])
@@ -73,13 +76,13 @@ def test_a_header_that_is_no_sound_json(tmp_path: Path, header: bytes) -> None:
 
 @pytest.mark.parametrize("entries", [[], {"a": 1}, {"a": {"b": "c"}}, "text"])
 def test_entries_that_are_no_texts(tmp_path: Path, entries: Any) -> None:
-    refused(write(tmp_path, {"__metadata__": entries}), "its header's entries are no texts")
+    assert refusal(write(tmp_path, {"__metadata__": entries})) == "its header's entries are no texts"
 
 
 def test_too_many_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensor_file, "MAX_TENSORS", 2)
     names = {name: tensor(0, 0) for name in "abc"}
-    refused(write(tmp_path, names), "it holds 3 tensors; the limit is 2")
+    assert refusal(write(tmp_path, names)) == "it holds 3 tensors; the limit is 2"
     del names["c"]
     assert len(read_tensor_header(write(tmp_path, names)).tensors) == 2
 
@@ -91,17 +94,20 @@ def test_too_many_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_tensors_must_lie_one_behind_the_other(tmp_path: Path, second: tuple[int, int], size: int) -> None:
     path = write(tmp_path, {"first": tensor(0, 4), "second": tensor(*second)}, size)
-    refused(path, "the bytes of the tensor 'second' overlap with others or leave a gap")
+    assert refusal(path) == "the bytes of the tensor 'second' overlap with others or leave a gap"
 
 
 def test_bytes_before_the_first_tensor(tmp_path: Path) -> None:
     path = write(tmp_path, {"late\n\x1b[31m": tensor(1, 4)}, 4)
-    refused(path, r"the bytes of the tensor 'late\n\x1b[31m' overlap with others or leave a gap")
+    assert refusal(path) == r"the bytes of the tensor 'late\n\x1b[31m' overlap with others or leave a gap"
 
 
 @pytest.mark.parametrize("size", [3, 5])
 def test_tensors_must_fill_the_file(tmp_path: Path, size: int) -> None:
-    refused(write(tmp_path, {"a": tensor(0, 4)}, size), f"it holds {size} bytes of tensors; its header declares 4")
+    assert (
+        refusal(write(tmp_path, {"a": tensor(0, 4)}, size))
+        == f"it holds {size} bytes of tensors; its header declares 4"
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +130,7 @@ def test_tensors_must_fill_the_file(tmp_path: Path, size: int) -> None:
     ],
 )
 def test_an_entry_that_makes_no_sense(tmp_path: Path, entry: Any) -> None:
-    refused(write(tmp_path, {"a": entry}, 4), "the header's entry of the tensor 'a' makes no sense")
+    assert refusal(write(tmp_path, {"a": entry}, 4)) == "the header's entry of the tensor 'a' makes no sense"
 
 
 def test_a_shape_of_very_many_axes_is_refused_before_it_is_multiplied(
@@ -133,8 +139,8 @@ def test_a_shape_of_very_many_axes_is_refused_before_it_is_multiplied(
     """The product of all lengths that a header has room for would take minutes."""
     monkeypatch.setattr("perceptio.data.tensor_file.math.prod", lambda shape: pytest.fail("multiplied"))
     path = write(tmp_path, {"a": tensor(0, 4, shape=[10**17] * 65)}, 4)
-    refused(path, "the header's entry of the tensor 'a' makes no sense")
+    assert refusal(path) == "the header's entry of the tensor 'a' makes no sense"
 
 
 def test_a_long_name_is_shown_in_part(tmp_path: Path) -> None:
-    refused(write(tmp_path, {"n" * 999: 0}), f"the header's entry of the tensor '{'n' * 80}' makes no sense")
+    assert refusal(write(tmp_path, {"n" * 999: 0})) == f"the header's entry of the tensor '{'n' * 80}' makes no sense"
