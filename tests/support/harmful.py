@@ -187,14 +187,16 @@ class Unloadable:
 
 @dataclass(frozen=True)
 class HarmfulViews:
-    """Shows a file as the reader of a model does, except for those whose name says what harm they do."""
+    """Shows a file as `predict` does, except for those whose name says what harm they do."""
 
     reader: Any
 
-    def __call__(self, items: Mapping[str, Any]) -> Sequence[Mapping[str, np.ndarray]]:
+    def __call__(self, items: Mapping[str, Any]) -> dict[str, Any]:
+        from perceptio.runs.predict import Views
+
         for path in items.values():
             act(path.name)
-        return self.reader.evaluation_views(items)
+        return Views(self.reader)(items)
 
 
 def serve_nothing(task: Any, connection: Connection) -> None:

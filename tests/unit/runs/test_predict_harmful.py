@@ -41,6 +41,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_harmful_file_costs_its_own_line_and_nothing_else(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("perceptio.data.children._PATIENCE", 1)
     monkeypatch.setattr("perceptio.data.children._LEAST_PATIENCE_SECONDS", 1)
