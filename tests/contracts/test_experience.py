@@ -1,6 +1,10 @@
-"""docs/experience.md says what a user may expect and names the test that holds it: each named test exists."""
+"""docs/experience.md says what a user may expect and names the test that holds it: each named test exists.
+
+So do those, and the scripts, that docs/reliability.md names.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +43,17 @@ def test_every_feature_says_whether_it_is_there_and_which_test_holds_it():
     page = (ROOT / "docs" / "experience.md").read_text(encoding="utf-8")
     assert problems(page) == []
     assert len(rows(page)) == NUM_FEATURES
+
+
+def test_what_the_page_on_reliability_names_exists():
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    planned = re.findall(r"^\| (\d+) \| .*$", page, flags=re.MULTILINE)
+    assert planned == [str(number) for number in range(1, 29)]
+    named = re.findall(r"tests/[\w/]+\.py::\w+", page)
+    assert len(named) > 50
+    assert [name for name in named if not exists(name)] == []
+    scripts = set(re.findall(r"benchmarks/\w+\.py", page))
+    assert [name for name in scripts if not (ROOT / name).is_file()] == []
 
 
 def test_each_problem_is_found():

@@ -2,9 +2,11 @@
 
 Each part of a run is a new process. All sources of randomness are on (dropout, augmentation, mixup, cutmix), batches
 are accumulated from two parts, and the optimizer is LAMB with two groups. The disturbed run is stopped three times, and
-a negative control for each mechanism shows that the comparison would notice its absence.
+negative controls show that the comparison would notice a resume that is built wrongly; `test_resume_controls.py` has
+the rest of them.
 """
 
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -89,7 +91,26 @@ def test_a_kill_in_a_save_changes_nothing(scene: Scene, file: int):
     assert differing_parts(scene.undisturbed, run) == []
 
 
-@pytest.mark.parametrize("part", ["dropout-seeds", "epoch-in-order", "epoch-in-sample", "moments", "step-in-mixing"])
+def test_a_disk_that_takes_no_more_ends_the_run_and_harms_nothing(scene: Scene, stopped: Path):
+    """The limit lets the weights of a checkpoint through and cuts its moments off in the middle."""
+    run = scene.folder / "full-disk"
+    shutil.copytree(stopped, run)
+    moments = next((run / "checkpoints").glob("step-*/optimizer.safetensors"))
+    resume = ("train", "--resume", run, "--workers", 0)
+    failed = disturbed(*resume, cwd=scene.folder, file_bytes=moments.stat().st_size - 1000)
+    assert failed.returncode == 1
+    for step in (6, 9):
+        assert f"warning: no checkpoint at step {step}: File too large" in failed.stderr
+    told = r"error: 3 checkpoints in a row could not be written, the last at step 12: File too large: \S+ \("
+    assert re.search(told + r"[\d,]+ bytes to write, [\d,]+ free\)", failed.stderr)
+    assert checkpoints(run) == [STEPS_PER_EPOCH, STEPS_PER_EPOCH + 1]
+    assert not list(run.rglob(".tmp-*"))
+    last = perceptio(*resume, cwd=scene.folder)
+    assert last.returncode == 0, last.stderr
+    assert differing_parts(scene.undisturbed, run) == []
+
+
+@pytest.mark.parametrize("part", ["dropout", "epoch-in-order", "moments"])
 def test_without_one_part_the_resumed_run_differs(scene: Scene, stopped: Path, part: str):
     run = scene.folder / f"without-{part}"
     shutil.copytree(stopped, run)

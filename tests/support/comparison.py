@@ -21,12 +21,18 @@ def run_content(path: Path) -> dict[str, Any]:
         "best weights": folder.weights.read_bytes(),
         "last weights": (newest / "model.safetensors").read_bytes(),
         "moments": (newest / "optimizer.safetensors").read_bytes(),
+        "average": _bytes_of(newest / "average.safetensors"),
         "state": {name: value for name, value in state.items() if name not in CLOCKS},
         "metrics": [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows],
         "split": folder.split.read_bytes(),
-        "predictions": folder.predictions.read_bytes(),
-        "test": folder.read_facts()["test"],
+        # None: the run was cut off before them, or a test left them out.
+        "predictions": _bytes_of(folder.predictions),
+        "test": folder.read_facts().get("test"),
     }
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def differing_parts(first: Path, second: Path) -> list[str]:

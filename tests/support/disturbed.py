@@ -5,11 +5,13 @@
 --twice           the signal is sent twice
 --kill-at N       SIGKILL when step N is done
 --kill-in-save N  SIGKILL before the N-th file of a checkpoint is written
---without PART    leaves out a part of what exact resume rests on, for negative controls
+--file-bytes N    no file may grow beyond N bytes: writes fail as on a full disk
+--without PART    builds a part of what exact resume rests on wrongly: one of `support.controls.BREAKS`
 """
 
 import argparse
 import os
+import resource
 import signal
 import sys
 import time
@@ -17,13 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import perceptio.data.order as order
 import perceptio.runs.log as log
-import perceptio.training.fit as fit
-import perceptio.training.step as training_step
 from perceptio.cli.main import main
 from perceptio.disk import Disk
 from perceptio.training.job import StepReport
+from support.controls import BREAKS
 
 
 def act_at_step(step: int, act: Callable[[], None]) -> None:
@@ -61,33 +61,10 @@ def kill_in_save(number: int) -> None:
 
 
 def leave_out(part: str) -> None:
-    """Takes one mechanism away, by putting something else in its place: what the type checker is there to forbid."""
-    if part == "dropout-seeds":
-        training_step.torch = _Patched(training_step.torch, manual_seed=lambda seed: None)  # type: ignore[assignment]
-    elif part == "epoch-in-order":
-        of_epoch = order.epoch_order
-        order.epoch_order = lambda seed, epoch, num_samples: of_epoch(seed, 0, num_samples)
-    elif part == "epoch-in-sample":
-        order_iter = order.TrainingOrder.global_batch
-        order.TrainingOrder.global_batch = lambda self, step: [(0, index) for _, index in order_iter(self, step)]  # type: ignore[method-assign]
-    elif part == "moments":
-        fit.load_optimizer = lambda model, optimizer, tensors: None
-    elif part == "step-in-mixing":
-        drawn = order.batch_mixing
-        order.batch_mixing = lambda config, seed, step, batch_size: drawn(config, seed, 0, batch_size)  # type: ignore[assignment]
-    else:
+    """Puts a weaker mechanism in the place of one that exact resume rests on."""
+    if part not in BREAKS:
         raise SystemExit(f"no part {part!r}")
-
-
-class _Patched:
-    """A module with some names replaced, for one user of it alone."""
-
-    def __init__(self, module: Any, **replaced: Any) -> None:
-        self.module = module
-        self.__dict__.update(replaced)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.module, name)
+    BREAKS[part](setattr)
 
 
 def run() -> int:
@@ -96,6 +73,7 @@ def run() -> int:
     parser = argparse.ArgumentParser()
     for name in ("--stop-at", "--kill-at", "--kill-in-save"):
         parser.add_argument(name, type=int)
+    parser.add_argument("--file-bytes", type=int)
     parser.add_argument("--without")
     parser.add_argument("--signal", default="INT")
     parser.add_argument("--twice", action="store_true")
@@ -106,6 +84,8 @@ def run() -> int:
         act_at_step(chosen.kill_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
     if chosen.kill_in_save is not None:
         kill_in_save(chosen.kill_in_save)
+    if chosen.file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (chosen.file_bytes, chosen.file_bytes))
     if chosen.without is not None:
         leave_out(chosen.without)
     return main(sys.argv[split + 1 :])

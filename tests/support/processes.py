@@ -36,6 +36,7 @@ def disturbed(
     kill_at: int | None = None,
     kill_in_save: int | None = None,
     without: str | None = None,
+    file_bytes: int | None = None,
     signal_name: str | None = None,
     twice: bool = False,
     threads: int = 1,
@@ -46,6 +47,7 @@ def disturbed(
         "kill-at": kill_at,
         "kill-in-save": kill_in_save,
         "without": without,
+        "file-bytes": file_bytes,
         "signal": signal_name,
     }
     options = [f"--{name}={value}" for name, value in chosen.items() if value is not None]

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from perceptio.data.split_file import read_split_rows
+from perceptio.disk import discard
 from perceptio.errors import DataError, UsageError
 from perceptio.runs.budget import CLOSING_SECONDS, Deadline, new_schedule, steps_per_epoch
 from perceptio.runs.config import RunConfig
@@ -118,7 +119,7 @@ def _read_checkpoint(folder: RunFolder, step: int | None, processes: Processes, 
     tensors: dict[str, Mapping[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
 
     def read() -> Checkpoint:
-        for problem in clear_leftovers(folder.checkpoints, is_whole):
+        for problem in [*clear_leftovers(folder.checkpoints, is_whole), *_clear_half_written(folder)]:
             screen.fact("Warning", problem)
         if step is None:
             found = read_newest_checkpoint(folder.checkpoints)
@@ -133,6 +134,13 @@ def _read_checkpoint(folder: RunFolder, step: int | None, processes: Processes, 
     model, optimizer = processes.share(tensors["model"]), processes.share(tensors["optimizer"])
     average = None if found.average is None else processes.share(tensors["average"])
     return replace(found, model=model, optimizer=optimizer, average=average)
+
+
+def _clear_half_written(folder: RunFolder) -> list[str]:
+    """Deletes what a kill left of files that only a training run writes; returns what could not be deleted."""
+    files = (folder.config, folder.split, folder.metrics, folder.weights)
+    left = [path for file in files for path in sorted(folder.path.glob(f".tmp-{file.name}-*"))]
+    return [problem for problem in map(discard, left) if problem is not None]
 
 
 def _begin_again(bench: Workbench, options: TrainOptions, checkpoint: Checkpoint, screen: Screen) -> None:

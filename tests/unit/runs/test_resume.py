@@ -113,6 +113,15 @@ def test_a_run_that_another_process_is_at_is_refused(scene: Scene):
     assert go_on(scene)[0].ended == "finished"
 
 
+def test_what_a_kill_left_half_written_goes_and_strays_stay(scene: Scene):
+    left = [scene.run / f".tmp-{name}-1234-0badcafe" for name in ("metrics.jsonl", "model.safetensors", "split.csv")]
+    stray = scene.run / ".tmp-notes"
+    for path in (*left, stray):
+        path.write_text("half")
+    go_on(scene)
+    assert [path.exists() for path in (*left, stray)] == [False, False, False, True]
+
+
 def test_the_lock_goes_with_the_run_even_where_it_fails(scene: Scene):
     RunFolder(scene.run).split.unlink()
     for _ in range(2):
