@@ -118,8 +118,7 @@ class LastingBatches:
     def _mend(self, reason: str, num_done: int) -> None:
         """Finds out which file did it, if one did."""
         under_way = islice(self._batches, num_done, num_done + 1 + _PREFETCHED * self._num_workers)
-        found = harmful_files(self._samples, [key for batch in under_way for key in batch], self._allowance)
-        self._samples.quarantine.update({skipped.name: skipped.reason for skipped in found})
+        found = quarantine_harmful(self._samples, [key for batch in under_way for key in batch], self._allowance)
         self._num_losses += 1
         self._on_loss(Loss(reason=reason, quarantined=found))
         if self._num_losses >= MOST_LOSSES:
@@ -192,6 +191,13 @@ class _From:
 
     def __iter__(self) -> Iterator[list[Any]]:
         return islice(self.batches, self.first, None)
+
+
+def quarantine_harmful(samples: Samples[Any], keys: Iterable[Any], allowance: Allowance) -> tuple[Skipped, ...]:
+    """Sees to it that no harmful file is read when the samples of these keys are made; returns those it found."""
+    found = harmful_files(samples, keys, allowance)
+    samples.quarantine.update({skipped.name: skipped.reason for skipped in found})
+    return found
 
 
 def harmful_files(samples: Samples[Any], keys: Iterable[Any], allowance: Allowance) -> tuple[Skipped, ...]:

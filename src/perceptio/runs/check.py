@@ -3,18 +3,21 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from perceptio.data.batches import Batch, Stream, collate, model_inputs
-from perceptio.data.dataset import EvaluationSamples, View
+from perceptio.data.children import Allowance
+from perceptio.data.dataset import EvaluationSamples, Samples, View
+from perceptio.data.lasting import quarantine_harmful
 from perceptio.data.order import TrainingOrder
 from perceptio.errors import DataError, PerceptioError
 from perceptio.evaluation.predictions import predict_batches
 from perceptio.inputs.streams import StreamsInputConfig
-from perceptio.runs.data import PreparedData
+from perceptio.runs.data import PreparedData, Survey
 from perceptio.runs.workbench import Workbench, evaluation_batch_size, views_at_once
 from perceptio.training.memory import finer_parts, free_memory, one_sample_too_large, peak_memory_bytes
 
@@ -45,14 +48,25 @@ class Check:
         return max(self.step_seconds, self.load_seconds / num_workers)
 
 
-def refuse_equal_samples(prepared: PreparedData, samples: EvaluationSamples) -> None:
+def make_safe(survey: Survey, samples: Samples[Any], keys: Sequence[Any], allowance: Allowance) -> None:
+    """Sees to it that this process can make the samples of some keys: files of which only headers were read may harm.
+
+    Each is read in a child process before; those that harm it are in quarantine for these samples.
+    """
+    if not survey.whole:
+        quarantine_harmful(samples, keys, allowance)
+
+
+def refuse_equal_samples(prepared: PreparedData, samples: EvaluationSamples, allowance: Allowance) -> None:
     """Looks at some training samples as the model would.
 
     Raises:
         DataError: all of them look the same, such as pictures that are all black: there is nothing to learn from.
     """
     step = max(1, len(samples) // COMPARED_SAMPLES)
-    seen = [samples[index] for index in range(0, len(samples), step)][:COMPARED_SAMPLES]
+    compared = range(0, len(samples), step)[:COMPARED_SAMPLES]
+    make_safe(prepared.survey, samples, compared, allowance)
+    seen = [samples[index] for index in compared]
     views = [sample.views[0] for sample in seen if sample.views]
     if len(views) < 2 or any(_differ(views[0], view) for view in views[1:]):
         return
@@ -130,7 +144,9 @@ def _first_batch(bench: Workbench, num_micro_batches: int) -> Batch:
         rank=bench.accelerator.process_index,
         num_processes=bench.accelerator.num_processes,
     )
-    return collate([samples[key] for key in next(iter(order))])
+    keys = next(iter(order))
+    make_safe(bench.prepared.survey, samples, keys, bench.reader.allowance(whole=False))
+    return collate([samples[key] for key in keys])
 
 
 def _largest(batch: Batch, config: StreamsInputConfig) -> Batch:
@@ -168,6 +184,7 @@ def _time_evaluation(bench: Workbench) -> tuple[float, int]:
     batches = bench.evaluation_batches("validation")
     processes = bench.accelerator.num_processes
     size = min(len(batches.samples), evaluation_batch_size(bench.config, processes))
+    make_safe(bench.prepared.survey, batches.samples, range(size), bench.reader.allowance(whole=True))
     batch = collate([batches.samples[index] for index in range(size)])
     if len(batch) == 0:
         return 0.0, 0

@@ -14,7 +14,7 @@ from perceptio.models.counts import count_flops, count_parameters
 from perceptio.reporting.numbers import scaled, things
 from perceptio.reporting.samples import draw_sample_grid
 from perceptio.runs.budget import rough_time
-from perceptio.runs.check import Check
+from perceptio.runs.check import Check, make_safe
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import SPLITS, PreparedData, Survey
 from perceptio.runs.machine import describe_machine, git_revision, package_versions
@@ -226,7 +226,9 @@ def _show_reasons(label: str, reasons: Sequence[Reason], screen: Screen) -> None
 
 def draw_training_samples(bench: Workbench, samples: TrainingSamples) -> None:
     """Draws what the model sees in the first epoch, as it sees it."""
-    shown = [samples[(0, index)] for index in range(0, len(samples), max(1, len(samples) // SHOWN_SAMPLES))]
+    keys = [(0, index) for index in range(0, len(samples), max(1, len(samples) // SHOWN_SAMPLES))]
+    make_safe(bench.prepared.survey, samples, keys, bench.reader.allowance(whole=False))
+    shown = [samples[key] for key in keys]
     shown = [sample for sample in shown if sample.views][:SHOWN_SAMPLES]
     captions = [", ".join(samples.records[sample.index].labels) for sample in shown]
     pictures = [bench.config.streams.picture(sample.views[0]) for sample in shown]

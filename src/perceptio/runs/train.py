@@ -160,7 +160,8 @@ def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> Prepar
         )
     prepared = prepare_data(admitted(survey, config), config)
     reader = StreamReader(config.streams, config.source.limits)
-    refuse_equal_samples(prepared, EvaluationSamples(survey.source, prepared.records("train"), reader))
+    samples = EvaluationSamples(survey.source, prepared.records("train"), reader)
+    refuse_equal_samples(prepared, samples, reader.allowance(whole=True))
     return prepared
 
 

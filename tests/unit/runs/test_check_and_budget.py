@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 
 from perceptio.data.batches import Batch, collate
+from perceptio.data.children import Allowance
 from perceptio.data.dataset import EvaluationSamples, Sample
 from perceptio.data.limits import Limits
-from perceptio.data.records import Skipped
+from perceptio.data.records import FileSource, Record, Skipped
 from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.modalities.streams import StreamReader, single_stream
 from perceptio.runs.budget import (
@@ -23,7 +24,7 @@ from perceptio.runs.budget import (
 )
 from perceptio.runs.check import Check, _largest, check_batches, refuse_equal_samples
 from perceptio.runs.config import RunConfig
-from perceptio.runs.data import PreparedData, prepare_data, survey_data
+from perceptio.runs.data import PreparedData, Survey, prepare_data, survey_data
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import make_accelerator
 from perceptio.runs.memory import with_room
@@ -34,6 +35,7 @@ from perceptio.training.job import EvaluationReport
 from perceptio.training.processes import Processes
 from perceptio.training.schedule import ScheduleConfig
 from support.configs import TINY_PICTURES, tiny_config
+from support.harmful import HarmfulReader
 from support.pictures import make_picture_folder
 
 
@@ -140,7 +142,7 @@ def test_samples_that_are_all_the_same_are_refused(tmp_path: Path):
         prepared.survey.source, prepared.records("train"), StreamReader(config.streams, Limits())
     )
     with pytest.raises(DataError) as error:
-        refuse_equal_samples(prepared, samples)
+        refuse_equal_samples(prepared, samples, Allowance())
     first = prepared.records("train")[0].name
     assert str(error.value) == (
         f"4 training samples of {tmp_path / 'night'}, taken evenly from all, look exactly the same to the model, and "
@@ -149,7 +151,23 @@ def test_samples_that_are_all_the_same_are_refused(tmp_path: Path):
     )
     one = prepared.records("train")[-1]
     Image.fromarray(np.full((16, 16, 3), 9, np.uint8)).save(tmp_path / "night" / one.name)
-    refuse_equal_samples(prepared, samples)
+    refuse_equal_samples(prepared, samples, Allowance())
+
+
+def test_where_only_headers_were_read_a_harmful_file_is_tried_elsewhere_first(tmp_path: Path):
+    names = [f"{number}.png" for number in range(7)] + ["segfault.7.png"]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(bytes([number] * 12))
+    records = tuple(Record(name=name, labels=("a",)) for name in names)
+    source = FileSource(records=records, classes=("a", "b"), multi_label=False, notes=(), root=tmp_path)
+    survey = Survey(
+        source=source, data="d", usable=records, skipped=(), streams=single_stream(TINY_PICTURES), facts={}, copies=(),
+        whole=False,
+    )  # fmt: skip
+    samples = EvaluationSamples(source, records, HarmfulReader())
+    prepared = PreparedData(survey=survey, splits=dict.fromkeys(names, "train"), leaks=())
+    refuse_equal_samples(prepared, samples, Allowance(seconds=1))
+    assert samples.quarantine == {"segfault.7.png": "kills its decoder (SIGSEGV)"}
 
 
 def test_loaders_work_while_the_model_does():
