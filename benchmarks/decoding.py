@@ -3,7 +3,7 @@
     PYTHONPATH=src:tests python benchmarks/decoding.py [--decodes 5000] [--kinds image,audio] [--threads]
 
 Files are read as `perceptio predict` reads them, in child processes; with `--threads` in four threads of this process,
-for comparison. Then the model that the automatic recipe would choose is timed on the same views, in the same batches.
+for comparison. The memory and the descriptors are those of this process, from a tenth of the way to the end.
 """
 
 import argparse

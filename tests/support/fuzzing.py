@@ -15,6 +15,8 @@ import numpy as np
 from perceptio.data.children import Allowance, Children
 from perceptio.data.limits import Limits
 from perceptio.errors import DataError, FileError, UsageError
+from perceptio.modalities.registry import find_modality
+from perceptio.modalities.streams import StreamReader, single_stream
 from support.fuzz_seeds import FORMATS, seed_of
 
 ALLOWANCE = Allowance(seconds=10, memory_bytes=2 * 2**30)
@@ -110,9 +112,6 @@ def read_as_the_product_does(name: str, content: bytes) -> dict[str, Any]:
 
 @cache
 def _reader(kind: str) -> Any:
-    from perceptio.modalities.registry import find_modality
-    from perceptio.modalities.streams import StreamReader, single_stream
-
     modality = find_modality(kind)()
     if kind == "array":
         modality = type(modality)(axes=(5,), channels=12)

@@ -42,6 +42,13 @@ def _spin() -> None:
         pass
 
 
+def _busy() -> str:
+    end = time.process_time() + 3
+    while time.process_time() < end:
+        pass
+    return "done"
+
+
 def _sleep() -> None:
     time.sleep(3600)
 
@@ -99,6 +106,7 @@ _ACTIONS = {
     "segfault": _segfault,
     "abort": _abort,
     "spin": _spin,
+    "busy": _busy,
     "sleep": _sleep,
     "eat": _eat,
     "killed": _killed,

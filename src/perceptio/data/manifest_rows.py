@@ -57,7 +57,10 @@ def read_csv_rows(path: Path, limits: Limits) -> Rows:
         header = next(lines, "")
         # Spreadsheets of some countries write semicolons. The header decides: column names hold no delimiter.
         delimiter = max(_DELIMITERS, key=lambda mark: (header.count(mark), -_DELIMITERS.index(mark)))
-        columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
+        try:
+            columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
+        except csv.Error as error:
+            raise DataError(f"{path.name}, line 1: not valid CSV ({error})") from error
         _check_columns(columns, path.name, limits)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:

@@ -71,7 +71,10 @@ def suffix_of(name: str) -> str:
 
 def bytewise(name: str) -> bytes:
     """The sort key of names: their bytes, so that the order depends on no locale and no platform."""
-    return name.encode("utf-8", "surrogateescape")
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, as JSON can write it; such names are refused once they are sorted
+        return name.encode("utf-8", "surrogatepass")
 
 
 def printable(name: str) -> str:

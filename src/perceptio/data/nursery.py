@@ -172,6 +172,7 @@ start_child = _NURSERY.start_child
 def serve(descriptor: int) -> None:
     """Runs the server on a connected socket until it is closed: forks a child for each request."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C asks the main process, which ends us
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who watch leave nothing behind when they end
     requests = socket.socket(fileno=descriptor)
     while True:
         header, descriptors, _, _ = socket.recv_fds(requests, 8, 2)
@@ -191,15 +192,13 @@ def serve(descriptor: int) -> None:
                 os.write(descriptors[1], report)
         for number in descriptors:
             os.close(number)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
 
 
 def _watch(work: Serve, task: Any, connection: int, reports: int) -> NoReturn:
     """Forks the child proper, waits for it and tells how it ended."""
     status = peak = 0
     try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         child = os.fork()
         if child == 0:
             os.close(reports)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -59,6 +60,15 @@ def test_a_child_that_waits_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch
     assert str(blamed) == "took more than 1 s (--source.limits.max-clip-seconds)"
     assert (first[0], last[0]) == ("a", "b")
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody tells who computes and who waits")
+def test_a_child_that_computes_is_not_taken_for_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However little of a busy machine it gets: what it may compute has a limit of its own."""
+    monkeypatch.setattr(children_module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(children_module, "_LEAST_PATIENCE_SECONDS", 0.5)
+    with Children(act, Allowance(seconds=10), num_children=1) as children:
+        assert list(children.map(["busy"])) == ["done"]
 
 
 def test_many_harmful_files_are_each_found() -> None:

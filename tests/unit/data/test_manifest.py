@@ -157,6 +157,18 @@ def test_without_pyarrow_the_way_out_is_said(tmp_path: Path, limits: Limits, mon
         read_manifest(write(tmp_path, "x", "m.parquet"), limits)
 
 
+def test_a_first_line_that_is_no_csv(tmp_path: Path, limits: Limits) -> None:
+    with pytest.raises(DataError, match=r"^m\.csv, line 1: not valid CSV \(new-line character seen in unquoted field"):
+        read_manifest(write(tmp_path, "file,la\rbel\na.png,x\n", "m.csv"), limits)
+
+
+def test_half_a_character_is_no_name(tmp_path: Path, limits: Limits) -> None:
+    rows = '{"file": "a.png", "label": "\\ud800"}\n{"file": "b.png", "label": "x"}\n'
+    message = r"^m\.jsonl has a class name with unprintable characters: \\ud800; rename it$"
+    with pytest.raises(DataError, match=message):
+        read_manifest(write(tmp_path, rows, "m.jsonl"), limits)
+
+
 @pytest.mark.parametrize(("old", "new"), [(b"PAR1", b"PAR0"), (b"label", b"\xffabel"), (b"\x15", b"\xff")])
 def test_damaged_parquet(tmp_path: Path, limits: Limits, old: bytes, new: bytes) -> None:
     pyarrow = pytest.importorskip("pyarrow")

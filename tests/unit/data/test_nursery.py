@@ -31,6 +31,12 @@ def test_a_child_ends_with_its_connection_and_says_how() -> None:
     assert (end.signal, end.exit_code) == (None, 0)
     assert end.peak_bytes > 2**20
     assert gone(child.pid)
+    server = nursery._NURSERY._server
+    assert server is not None
+    deadline = time.monotonic() + 20
+    while psutil.Process(server.pid).children(recursive=True) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert psutil.Process(server.pid).children(recursive=True) == []
 
 
 def test_a_child_that_is_killed_says_so() -> None:
