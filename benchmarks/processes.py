@@ -1,6 +1,6 @@
 """What several processes promise, run for real: exact and other resumes, sharded or not, and one process that fails.
 
-python benchmarks/processes.py [--only NAME ..]     about 15 minutes on two cores; results: docs/results/processes.md
+python benchmarks/processes.py [--only NAME ..]     about 15 minutes on two cores
 
 Every part of a run is a launch of its own by torchrun, on the CPU. Resumes compare bytes where as many processes go on,
 else the samples of each global batch (equal, in order) and the loss of each step.

@@ -1,6 +1,6 @@
 """Two launchers on one machine stand in for two nodes, the second of which sees no run folder.
 
-python benchmarks/two_nodes.py        about two minutes; results: docs/results/processes.md
+python benchmarks/two_nodes.py        about two minutes
 
 Each node has a folder of its own as its working directory, and the run folder is given by a relative path. The run is
 stopped by a signal on the second node, goes on, and is compared with one process.

@@ -1,7 +1,7 @@
 """Two processes give one process's run: same samples in each step, one folder, equal losses to rounding.
 
 Each part of a run is a launch by torchrun. The long matrix (four processes, sharded ones, every failure) is
-benchmarks/processes.py; its figures are in docs/results/processes.md.
+benchmarks/processes.py.
 """
 
 import json

@@ -155,7 +155,10 @@ def test_what_suits_the_files_is_chosen_told_and_may_be_changed(run, tmp_path: P
             self.facts.append(label)
 
     made = perceptio.train(data=data, epochs=1, out=tmp_path / "run", device="cpu", workers=0, screen=Listener())
-    assert made.config == replace(chosen, epochs=1)
+    # Warm-up is a tenth of the epochs, patience a third and ten at least.
+    schedule = replace(chosen.training.schedule, warmup_epochs=0.1)
+    training = replace(chosen.training, patience_epochs=10.0, schedule=schedule)
+    assert made.config == replace(chosen, epochs=1, training=training)
     assert "Recipe" in Listener.facts or "Model" in Listener.facts
 
 

@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import itemgetter
@@ -132,6 +134,21 @@ def _stack(arrays: Sequence[np.ndarray | None]) -> Stream:
     return Stream(values=torch.from_numpy(values), extents=extents, present=present)
 
 
+@contextmanager
+def script_left_alone() -> Iterator[None]:
+    """Lets processes be started from a script that has no `if __name__ == "__main__"`.
+
+    Python runs the script again in each of them, for what it may define; a loader's workers need nothing of it.
+    """
+    script = vars(sys.modules["__main__"])
+    path = script.pop("__file__", None)
+    try:
+        yield
+    finally:
+        if path is not None:
+            script["__file__"] = path
+
+
 def make_loader(
     dataset: Dataset[Sample],
     batches: Iterable[list[Any]],
@@ -142,7 +159,8 @@ def make_loader(
 ) -> DataLoader[Sample]:
     """Returns a loader of `Batch` over the given batches of sample keys, in their order for any number of workers.
 
-    Workers start by forkserver: a fork of a process whose threads ran a kernel may hang or die.
+    Workers start by forkserver: a fork of a process whose threads ran a kernel may hang or die. Begin to iterate under
+    `script_left_alone`.
 
     Args:
         worker_bytes: address space that a worker may take on top of what it starts with; None: any.

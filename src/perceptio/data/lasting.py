@@ -15,7 +15,7 @@ from itertools import islice
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
-from perceptio.data.batches import Batch, make_loader
+from perceptio.data.batches import Batch, make_loader, script_left_alone
 from perceptio.data.children import Allowance, Children
 from perceptio.data.dataset import Samples
 from perceptio.data.names import printable
@@ -91,7 +91,8 @@ class LastingBatches:
             before = set(multiprocessing.active_children())
             watch = _Watch(self._batch_seconds)
             try:
-                loader = iter(self._loader(num_done))
+                with script_left_alone():
+                    loader = iter(self._loader(num_done))
                 watch.workers = tuple(set(multiprocessing.active_children()) - before)
                 while (batch := watch.next_of(loader)) is not None:
                     yield cast(Batch, batch)
