@@ -310,6 +310,7 @@ def _told(work: Callable[[Any], Any], job: Any) -> bytes:
     except MissingExtraError as error:
         return pack({"missing": [error.what, error.extra]})
     except Exception as error:
+        # Whatever it is, the process that asked is told; a fault of ours it raises again, with this traceback.
         if ran_out_of_memory(error):
             return pack({"memory": ""})
         if isinstance(error, FileError | DataError):

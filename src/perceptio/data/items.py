@@ -108,7 +108,7 @@ class Window(io.RawIOBase):
         self._position = start + offset
         return self._position
 
-    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]
+    def readinto(self, buffer: "bytearray | memoryview", /) -> int:  # type: ignore[override]  # Buffer is new in 3.12
         """Reads on, at most to the window's end; raises FileError where the whole file ends before that."""
         wanted = min(len(buffer), max(0, self._size - self._position))
         if wanted == 0:

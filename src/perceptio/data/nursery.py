@@ -187,6 +187,7 @@ def serve(descriptor: int) -> None:
                 requests.close()
                 _watch(work, task, *descriptors)
         except Exception:
+            # Whatever an import or a pickle raises: who asked raises it, and the server goes on for the others.
             report = _REPORT.pack(_FAILED, 0, 0) + traceback.format_exc().encode()
             with contextlib.suppress(OSError):
                 os.write(descriptors[1], report)
