@@ -80,8 +80,9 @@ def resume_run(
             )
             with processes.agreed():
                 bench = build_workbench(config, prepared, accelerator, processes, folder, options)
-                _begin_again(bench, options, checkpoint, shown)
             bench = plan_memory(bench, shown)
+            with processes.agreed():
+                _begin_again(bench, options, checkpoint, shown)
             for text in new_schedule(before, config, checkpoint.state.step, steps_per_epoch(bench)):
                 shown.fact("Schedule", text)
             deadline = _deadline(options, checkpoint, shown, began=began)
@@ -155,7 +156,10 @@ def _begin_again(bench: Workbench, options: TrainOptions, checkpoint: Checkpoint
             f"the classes in {bench.prepared.survey.data} are not those that this run began with: "
             f"{len(bench.prepared.classes)} now. Its model answers with the old ones: start a new run"
         )
-    exact = how_exact(checkpoint.facts, now)
+    exact = how_exact(
+        {**checkpoint.facts, "micro_batches": _num_micro_batches(bench, checkpoint.state.micro_batch_size)},
+        {**now, "micro_batches": _num_micro_batches(bench, checkpoint.state.micro_batch_size, bench.micro_batch_size)},
+    )
     screen.fact("Resume", f"{folder.path} at step {checkpoint.state.step}, {exact}")
     if bench.processes.is_first:
         folder.write_config(bench.config)
@@ -163,6 +167,12 @@ def _begin_again(bench: Workbench, options: TrainOptions, checkpoint: Checkpoint
             write_data_files(folder, bench.prepared)
         _restore_best(bench, checkpoint)
         folder.update_facts({"resumed": [*folder.read_facts().get("resumed", []), exact]})
+
+
+def _num_micro_batches(bench: Workbench, *sizes: int | None) -> int:
+    """Returns into how many parts a share is cut when no more than the least of `sizes` samples run at once."""
+    known = [size for size in sizes if size is not None]
+    return replace(bench, micro_batch_size=min(known, default=None)).num_micro_batches
 
 
 def _find_data(

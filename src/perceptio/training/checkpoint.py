@@ -144,7 +144,7 @@ def read_newest_checkpoint(folder: Path, disk: Disk = DISK) -> Checkpoint:
         except _DAMAGE as error:
             problems.append(f"{path.name}: {error}")
     found = "; ".join(problems) if problems else "no step-.. folder there"
-    raise DataError(f"no whole checkpoint in {folder}: {found}")
+    raise DataError(f"no whole checkpoint in {folder}: {found}. There is nothing to go on from: start a new run")
 
 
 def read_checkpoint(folder: Path, step: int, disk: Disk = DISK) -> Checkpoint:

@@ -106,6 +106,14 @@ def test_more_epochs_are_said_not_to_be_exact(scene: Scene):
     assert read_newest_checkpoint(RunFolder(scene.run).checkpoints).state.step == 8
 
 
+def test_fewer_samples_at_once_than_before_are_said_not_to_be_exact(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("perceptio.runs.resume.plan_memory", lambda bench, screen: replace(bench, micro_batch_size=3))
+    _, screen = go_on(scene, step=2)
+    assert screen.under("Resume") == [f"{scene.run} at step 2, not bit-exact: micro_batches 1 -> 2"]
+    _, screen = go_on(scene, step=4)
+    assert screen.under("Resume") == [f"{scene.run} at step 4, bit for bit as if never stopped"], "2 then, 2 now"
+
+
 def test_a_run_that_another_process_is_at_is_refused(scene: Scene):
     lock = FolderLock(scene.run)
     with pytest.raises(PerceptioError, match=r"is in use by process \d+ on "):
