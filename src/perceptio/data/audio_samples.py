@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -73,13 +74,24 @@ def mixed(samples: np.ndarray, names: Sequence[str], num_channels: Literal[1, 2]
     """Returns float32 samples (n, channels of the file) as (n, num_channels); see `mixing_weights`."""
     if samples.shape[1] == num_channels == 1:
         return samples
-    weights = mixing_weights(names, num_channels)
-    if np.array_equal(weights, np.eye(num_channels)):
+    recipe = _mixing_recipe(tuple(names), num_channels)
+    if recipe is None:
         return samples
     # Channel by channel: a matrix product of so narrow matrices may run in several threads, and sums in any order.
-    return np.stack(
-        [sum((samples[:, k] * w for k, w in enumerate(column) if w), np.float32(0.0)) for column in weights.T], axis=1
-    )
+    found = np.zeros((len(samples), num_channels), np.float32)
+    for target, sources in enumerate(recipe):
+        for source, weight in sources:
+            found[:, target] += samples[:, source] * weight
+    return found
+
+
+@cache  # asked for every packet of a file, which may hold a hundredth of a second
+def _mixing_recipe(names: tuple[str, ...], num_channels: Literal[1, 2]) -> list[list[tuple[int, np.float32]]] | None:
+    """Returns the (channel, weight) pairs of each wanted channel; None: the channels are what is wanted."""
+    weights = mixing_weights(names, num_channels)
+    if np.array_equal(weights, np.eye(num_channels)):
+        return None
+    return [[(source, weight) for source, weight in enumerate(column) if weight] for column in weights.T]
 
 
 def window_at_rate(

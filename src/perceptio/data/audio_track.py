@@ -30,6 +30,11 @@ _TAG_BYTES = 2048
 _ATTACHED_PICTURE = 1024  # AV_DISPOSITION_ATTACHED_PIC: a cover, not moving pictures
 
 
+def rounded_ratio(numerator: int, denominator: int) -> int:
+    """Returns the whole number nearest to a ratio with a positive denominator, the larger of two."""
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
 class Track:
     """The audio stream of an open file and its clock. Indices count samples at the file's rate from time 0."""
 
@@ -179,7 +184,7 @@ class Track:
             FileError: sound follows on something that cannot be decoded, is missing, or was lost after the wanted
                 sample.
         """
-        rate = self.sample_rate_hz
+        stray = int(self._stray_seconds * self.sample_rate_hz)
         expected = self._first if self._at_beginning else None
         settled = not self._at_beginning
         broken: int | None = None
@@ -198,7 +203,7 @@ class Track:
             for frame in frames:
                 index = self._index(frame, expected)
                 if expected is not None:
-                    if abs(index - expected) <= self._stray_seconds * rate:
+                    if abs(index - expected) <= stray:
                         index = expected
                     elif self._container.format.name in _WITHOUT_GAPS:
                         if index < expected:
@@ -230,8 +235,10 @@ class Track:
         """Returns the sample at which a packet or a frame begins."""
         if timed.pts is None or timed.time_base is None:
             return expected or 0
-        seconds: Fraction = timed.pts * Fraction(timed.time_base) - self._origin
-        return round(seconds * self.sample_rate_hz)
+        # In whole numbers: a hundred packets a second would spend more time on fractions than on sound.
+        base, origin, rate = timed.time_base, self._origin, self.sample_rate_hz
+        ticks = timed.pts * base.numerator * origin.denominator - origin.numerator * base.denominator
+        return rounded_ratio(ticks * rate, base.denominator * origin.denominator)
 
     def _samples(self, frame: Any) -> np.ndarray:
         """Returns the samples of a frame as float32 (n, channels)."""
