@@ -13,6 +13,7 @@ from perceptio.data.names import (
     check_classes,
     count_note,
     printable,
+    shown_path,
 )
 from perceptio.data.records import FileSource, Record, sort_records
 from perceptio.errors import DataError
@@ -30,14 +31,14 @@ def read_folder(folder: Path, limits: Limits) -> FileSource:
     it can be used is for the probe to say.
 
     Raises:
-        DataError: there are no class folders, fewer than two classes, a class without files, or too many files.
+        DataError: there are no class folders, fewer than two classes or too many files.
     """
     listing = list_folder(folder, limits)
     splits, notes = _splits(listing)
     inner = {} if splits else _inner_splits(listing)
     if inner:
         notes.append(f"{', '.join(sorted(inner, key=bytewise))} inside the class folders taken as splits")
-    where = f"{folder.name or folder}/"
+    where = f"{shown_path(folder)}/"
     if not listing.files:
         raise DataError(f"{where} holds no files that could be samples{_ignored_hint(listing)}")
     records = []
@@ -53,9 +54,14 @@ def read_folder(folder: Path, limits: Limits) -> FileSource:
     if not records:
         raise DataError(_no_classes(where, loose, splits))
     found = {record.labels[0] for record in records}
-    _check_filled(listing, splits, found, where)
+    empty = _empty_folders(listing, splits, found)
     if len(found) < 2:
-        _refuse_one_class(listing, splits, found, where)
+        _refuse_one_class(listing, splits, found, empty, where)
+    if empty:
+        notes.append(
+            f"{_few(empty)}: {'a folder' if len(empty) == 1 else 'folders'} without files, and so no "
+            f"{_plural(len(empty), 'class')}"
+        )
     if loose:
         notes.append(f"{_few(loose)} in no class folder and ignored")
     return FileSource(
@@ -102,23 +108,26 @@ def _no_classes(where: str, loose: list[str], splits: dict[str, Split]) -> str:
             f"{where}metadata.csv"
         )
     return (
-        f"{where} holds {len(loose):,} files but no class folders; make one folder a class, as in {where}cat/1.jpg, or "
-        f"list files and labels in {where}metadata.csv"
+        f"{where} holds {len(loose):,} {_plural(len(loose), 'file')} but no class folders; make one folder a class, as "
+        f"in {where}cat/1.jpg, or list files and labels in {where}metadata.csv"
     )
 
 
-def _check_filled(listing: Listing, splits: dict[str, Split], found: set[str], where: str) -> None:
+def _empty_folders(listing: Listing, splits: dict[str, Split], found: set[str]) -> list[str]:
+    """Returns the folders that would be classes if they held files. People leave them behind, so they stop nothing."""
     tops: Sequence[str] = sorted(splits) if splits else [""]
     folders = {PurePosixPath(name).name for top in tops for name in listing.inside(top)}
-    empty = sorted(folders - found, key=bytewise)
+    return sorted(folders - found, key=bytewise)
+
+
+def _refuse_one_class(
+    listing: Listing, splits: dict[str, Split], found: set[str], empty: Sequence[str], where: str
+) -> None:
+    """Says where other classes probably are: in folders without files, or in an only folder (an unpacked archive)."""
     if empty:
         raise DataError(
             f"{where} has class folders without files: {_few(empty)}; fill or remove them{_ignored_hint(listing)}"
         )
-
-
-def _refuse_one_class(listing: Listing, splits: dict[str, Split], found: set[str], where: str) -> None:
-    """Says where the classes probably are, if the only folder holds several folders itself (an unpacked archive)."""
     (only,) = found
     below = [] if splits else listing.inside(only)
     if len(below) > 1:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from perceptio.data.failures import as_file_error
 from perceptio.data.limits import Limits
-from perceptio.data.names import is_ignored, is_not_a_sample, printable
+from perceptio.data.names import bytewise, is_ignored, is_not_a_sample, printable, suffix_of
 from perceptio.errors import DataError, FileError
+
+_TEXTURES = frozenset({".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".dds", ".ktx2"})
 
 
 @dataclass
@@ -57,7 +59,27 @@ def list_folder(root: Path, limits: Limits) -> Listing:
             raise DataError(
                 f"{root.name}/ holds more than {limits.max_manifest_rows:,} files (--source.limits.max-manifest-rows)"
             )
+    _set_aside_parts_of_meshes(listing)
     return listing
+
+
+def _set_aside_parts_of_meshes(listing: Listing) -> None:
+    """Takes pictures beside materials (.mtl), and pictures and numbers (.bin) beside a .gltf, for parts of the meshes.
+
+    Taken for samples they would be a second kind of file, or spoil a set of good meshes: exporters write them always.
+    """
+    with_materials = {_parent(name) for name in listing.not_samples if suffix_of(name) == ".mtl"}
+    with_gltf = {_parent(name) for name in listing.files if suffix_of(name) == ".gltf"}
+    if not with_materials and not with_gltf:
+        return
+    parts = {
+        name
+        for name in listing.files
+        if (suffix_of(name) in _TEXTURES and _parent(name) in with_materials | with_gltf)
+        or (suffix_of(name) == ".bin" and _parent(name) in with_gltf)
+    }
+    listing.files = [name for name in listing.files if name not in parts]
+    listing.not_samples += sorted(parts, key=bytewise)
 
 
 def _parent(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from perceptio.data.limits import Limits
@@ -49,6 +50,7 @@ _NOT_SAMPLES = frozenset(
         ".pdf",
         ".url",
         ".lnk",
+        ".mtl",  # the materials that every exporter writes beside an .obj
     }
 )
 
@@ -82,6 +84,15 @@ def printable(name: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in name
     )
+
+
+def shown_path(path: Path) -> str:
+    """Returns a path as people type it: from the current folder where it lies below that, or else in full."""
+    try:
+        below = path.resolve().relative_to(Path.cwd())
+    except (ValueError, OSError):  # elsewhere; or the current folder is gone
+        return str(path)
+    return str(below) if below.parts else path.name
 
 
 def check_record_name(name: str) -> None:

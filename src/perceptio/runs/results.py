@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from perceptio.data.names import shown_path
 from perceptio.evaluation.unsure import unsure_at
 from perceptio.models.perceiver import Perceiver
 from perceptio.reporting.confusion import draw_confusion, write_confusion_csv
@@ -96,7 +97,7 @@ def learned_unsure_at(validated: Measured) -> float | None:
 def _example(run: Finished) -> str:
     """Returns a test file to try the model on; nothing where samples are no files of their own."""
     items = run.prepared.survey.source.load(run.prepared.records("test")[0]).values()
-    return next((str(item) for item in items if isinstance(item, Path)), "")
+    return next((shown_path(item) for item in items if isinstance(item, Path)), "")
 
 
 def _with_result(content: ReportContent, run: Finished, measured: Mapping[str, Measured]) -> ReportContent:

@@ -20,8 +20,9 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-def make_tree(tmp_path: Path) -> MakeTree:
-    """Makes files below a folder; the content of each is its name, unless bytes are given."""
+def make_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTree:
+    """Makes files below a folder in the current one; the content of each is its name, unless bytes are given."""
+    monkeypatch.chdir(tmp_path)
 
     def make(*names: str, content: bytes | None = None, root: str = "photos") -> Path:
         for name in names:

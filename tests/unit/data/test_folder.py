@@ -83,6 +83,42 @@ def test_linked_folders_are_not_followed(make_tree, limits: Limits) -> None:
     assert source.notes == ("linked folders are not followed: cat/all, horse",)
 
 
+def test_folders_without_files_are_no_classes_and_said(make_tree, limits: Limits) -> None:
+    source = read_folder(make_tree("cat/1.jpg", "dog/1.jpg", "empty/"), limits)
+    assert (source.classes, source.notes) == (("cat", "dog"), ("empty: a folder without files, and so no class",))
+    source = read_folder(make_tree("new/notes.txt", "empty/"), limits)
+    assert source.notes == (
+        "empty, new: folders without files, and so no classes",
+        "1 .txt file ignored",
+    )
+
+
+def test_what_exporters_write_beside_meshes_is_no_sample(make_tree, limits: Limits) -> None:
+    root = make_tree(
+        "cat/1.obj", "cat/1.mtl", "cat/1.png", "cat/fur.JPG", "dog/2.gltf", "dog/2.bin", "dog/2.png", "dog/deep/3.png",
+        "fox/4.obj", "fox/4.png", "fox/5.bin",
+    )  # fmt: skip
+    source = read_folder(root, limits)
+    assert [r.name for r in source.records] == [
+        "cat/1.obj", "dog/2.gltf", "dog/deep/3.png", "fox/4.obj", "fox/4.png", "fox/5.bin",
+    ]  # fmt: skip
+    assert source.notes == ("2 .png, 1 .bin, 1 .jpg and 1 .mtl files ignored",)
+
+
+def test_messages_name_the_folder_as_it_is_typed(make_tree, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_tree("a.jpg", root="new/photos")
+    with pytest.raises(
+        DataError, match=r"^new/photos/ holds 1 file but no class folders; .* as in new/photos/cat/1\.jpg,"
+    ):
+        read_folder(root, limits)
+    monkeypatch.chdir(root)
+    with pytest.raises(DataError, match=r"^photos/ holds 1 file but"):
+        read_folder(root, limits)
+    monkeypatch.chdir("/")
+    with pytest.raises(DataError, match="new/photos/ holds 1 file but"):
+        read_folder(root, limits)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
