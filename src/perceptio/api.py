@@ -20,6 +20,7 @@ from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.folder import RunFolder, read_config
 from perceptio.runs.machine import Device
 from perceptio.runs.measured import Measured
+from perceptio.runs.mirroring import without_mirroring
 from perceptio.runs.model_file import find_model_file, read_model
 from perceptio.runs.opening import Reason
 from perceptio.runs.predict import Prediction, predict_files
@@ -230,7 +231,9 @@ def _choose(
 ) -> tuple[Choice, Survey]:
     survey = survey_data(absolute_data(data, source.format), source)
     has_gpu = device != "cpu" and _gpu_is_there()
-    return choose_config(survey, has_gpu=has_gpu, source=source, seconds=seconds, epochs=epochs), survey
+    choice = choose_config(survey, has_gpu=has_gpu, source=source, seconds=seconds, epochs=epochs)
+    chosen, reasons = without_mirroring(choice.config, survey.source.classes)
+    return Choice(chosen, (*choice.reasons, *reasons)), survey
 
 
 class Run:
