@@ -202,12 +202,25 @@ def test_evaluate_takes_other_labelled_data_by_class_name(trained: Trained, tell
     assert told.json["confusion"][0] == [0, 0, 0], "no disc was there, and columns keep their classes"
     text = tell("evaluate", trained.run, "--data", other)
     assert "confusion (rows: true class, columns: predicted)" in text.out
+    assert f" of 10 samples, all of {other}, were classified correctly" in text.out
+    assert (told.json["trained_on"], text.err) == (0, f"note: {other} has no sample of disc, which the model knows\n")
     (other / "frame").rename(other / "window")
     refused = tell("evaluate", trained.run, "--data", other)
     assert refused.code == 2
     assert "has the class 'window', which the model does not know (1 such classes). It knows: disc, frame, stripes" in (
         refused.err
     )
+
+
+def test_evaluate_says_which_samples_it_was_trained_on(trained: Trained, tell: Tell):
+    told = tell("evaluate", trained.run, "--data", trained.data)
+    assert told.err == (
+        "note: the model was trained on 27 of these samples, which flatter it; without --data it is measured on its "
+        "test samples\n"
+    )
+    part = tell("evaluate", trained.run, "--data", trained.data, "--json").json
+    assert (part["samples"] > 27, part["trained_on"]) == (True, 27)
+    assert tell("evaluate", trained.run, "--json").json["trained_on"] == 0
 
 
 @pytest.fixture
@@ -588,6 +601,10 @@ def test_info_gives_what_there_is(trained: Trained, tell: Tell, tmp_path: Path, 
         (("train",), r"--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table"),
         (("train", "imagenet"), r"--data is missing"),
         (
+            ("attend", "run", "a.png", "b.png"),
+            r"unexpected word 'b.png' for perceptio attend: it takes RUN FILE; --help says more",
+        ),
+        (
             ("train", "imagenet", "--config", "c.json"),
             r"choose one of RECIPE, --config and --resume: each says which config the run has",
         ),
@@ -775,6 +792,12 @@ def test_a_table_with_several_labels_trains_a_multi_label_run(tell: Tell, tmp_pa
     answer = tell("predict", run, tmp_path / "00.png", "--json").json
     assert set(answer["probabilities"]) == set(CLASSES)
     assert tell("predict", run, tmp_path / "00.png").code == 0
+
+
+def test_help_may_be_a_command(tell: Tell):
+    assert tell("help") == tell("--help")
+    assert tell("help", "train") == tell("train", "--help")
+    assert tell("help", "trian").code == 2
 
 
 def test_help_is_given_for_every_command(tell: Tell):

@@ -80,6 +80,11 @@ def main(words: Sequence[str]) -> int:
     absent = [name for name, count in _counts(measured).items() if count == 0]
     if absent and chosen.data is not None:
         print_note(f"note: {chosen.data} has no sample of {', '.join(absent[:SHOWN_PAIRS])}, which the model knows")
+    if measured.num_trained_on:
+        print_note(
+            f"note: the model was trained on {measured.num_trained_on:,} of these samples, which flatter it; without "
+            "--data it is measured on its test samples"
+        )
     if chosen.json:
         print_json(_document(measured))
     else:
@@ -95,6 +100,7 @@ def _document(measured: "Measured") -> dict[str, Any]:
     return {
         "split": measured.split,
         "samples": len(measured.predictions.indices),
+        "trained_on": measured.num_trained_on,
         "metrics": dict(measured.values),
         "classes": measured.classes,
         "confusion": None if measured.confusion is None else measured.confusion.tolist(),

@@ -98,6 +98,8 @@ def is_follower() -> bool:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"]:  # what people type who come from git and the like
+        arguments = [*arguments[1:2], "--help"]
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, COMMANDS))
         lines = (f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())

@@ -124,7 +124,9 @@ def read_arguments(options: Sequence[Option], words: Sequence[str], command: str
             needed = " ".join(each.name for each in places)
             raise UsageError(f"{place.name} is missing: perceptio {command} {needed}; --help says more")
     if rest:
-        raise UsageError(f"unexpected word {rest[0]!r} for perceptio {command}; --help says what it takes")
+        needed = " ".join(place.name for place in places)
+        takes = f"it takes {needed}" if needed else "it takes options alone"
+        raise UsageError(f"unexpected word {rest[0]!r} for perceptio {command}: {takes}; --help says more")
     return found
 
 

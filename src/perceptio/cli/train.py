@@ -54,7 +54,9 @@ from the files, and said.
   --device auto|cpu|cuda, --workers N, --threads N, --tensorboard
   --quiet             show no progress
   --json              progress and result as JSON lines on standard output
-  -H                  every field of the config, with its meaning and default
+  -H                  every field of the config, with its meaning and what it is
+                      in RECIPE; without one in the imagenet recipe, where your
+                      files decide otherwise (perceptio info DATA shows how)
 """
 
 

@@ -7,7 +7,11 @@ LEAST_SAMPLES = 10
 
 
 def unsure_at(first_probabilities: np.ndarray, right: np.ndarray) -> float | None:
-    """Returns the highest first probability such that the answers up to it were right less than 3 times in 4.
+    """Returns the highest first probability whose like were right less than 3 times in 4.
+
+    What is alike the samples say themselves: sorted by probability they are put together into stretches until each is
+    right more often than the one before it (isotonic regression), as a surer answer should be. A share over all answers
+    up to a probability would not do: of a model that is right half the time it would call its surest answers unsure.
 
     None where fewer than ten answers are that unsure: then nothing can be said.
 
@@ -15,10 +19,13 @@ def unsure_at(first_probabilities: np.ndarray, right: np.ndarray) -> float | Non
         first_probabilities: (n,), of the class that was answered.
         right: (n,), bool.
     """
-    order = np.argsort(first_probabilities, kind="stable")
-    ranked, hits = first_probabilities[order], np.cumsum(right[order])
-    # Equal probabilities count together: a threshold lies behind the last of them.
-    is_end = np.append(ranked[1:] != ranked[:-1], True) if len(ranked) else np.zeros(0, bool)
-    numbers = np.arange(1, len(ranked) + 1)
-    unsure = is_end & (numbers >= LEAST_SAMPLES) & (hits < RIGHT_SHARE * numbers)
-    return float(ranked[np.flatnonzero(unsure)[-1]]) if unsure.any() else None
+    stretches: list[tuple[int, int, float]] = []  # samples, those that are right, highest probability
+    for value in np.unique(first_probabilities):  # equal probabilities count together
+        here = first_probabilities == value
+        number, hits = int(here.sum()), int(right[here].sum())
+        while stretches and hits * stretches[-1][0] <= stretches[-1][1] * number:
+            before, before_hits, _ = stretches.pop()
+            number, hits = number + before, hits + before_hits
+        stretches.append((number, hits, float(value)))
+    unsure = [stretch for stretch in stretches if stretch[1] < RIGHT_SHARE * stretch[0]]
+    return unsure[-1][2] if sum(number for number, _, _ in unsure) >= LEAST_SAMPLES else None

@@ -15,7 +15,11 @@ SHOWN_NAMES = 5
 
 def result_sentence(headline: Headline) -> str:
     """Says what was measured, on what, how sure that is, and what needs no model at all."""
-    samples = things(headline.num_samples, f"{headline.split} sample")
+    # A split is one word; other data says itself what it is, such as "all of photos".
+    is_split = " " not in headline.split
+    samples = things(headline.num_samples, f"{headline.split} sample" if is_split else "sample")
+    if not is_split:
+        samples += f", {headline.split},"
     if headline.metric == "accuracy":
         parts = [f"{percent(headline.value)} of {samples} were classified correctly"]
     else:

@@ -1,5 +1,6 @@
 """A time for the whole run: how many epochs fit into it, and when it is over."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ from perceptio.errors import UsageError
 from perceptio.runs.check import Check
 from perceptio.runs.config import RunConfig
 from perceptio.runs.workbench import Workbench
-from perceptio.training.job import EvaluationReport, Event, Report
+from perceptio.training.job import EvaluationReport, Event, Report, StepReport
 from perceptio.training.schedule import learning_rate_factor
 
 # Of the time that is left after the check: training and validation. The test, the report and a slower machine get the
@@ -35,7 +36,8 @@ def fit_to_time(bench: Workbench, check: Check, seconds_left: float) -> RunConfi
     if epochs < 0.1:
         raise UsageError(
             f"--time is too short: {max(0.0, seconds_left):.0f} s are left after reading the files, an epoch takes "
-            f"{epoch:.0f} s and its evaluation {evaluation:.0f} s. Give it more, or take a smaller model or input"
+            f"{epoch:.0f} s and its evaluation {evaluation:.0f} s. Give it more (a number alone is seconds, 2m are two "
+            "minutes), or take a smaller model or input"
         )
     return stretched(config, round(epochs, 2))
 
@@ -49,6 +51,8 @@ def stretched(config: RunConfig, epochs: float) -> RunConfig:
         decay_epochs=tuple(epoch * factor for epoch in training.schedule.decay_epochs),
     )
     patience = None if training.patience_epochs is None else training.patience_epochs * factor
+    if patience is not None and patience > 1:
+        patience = float(math.ceil(patience))  # to the end of an epoch, whose evaluation may still be better
     return replace(config, epochs=epochs, training=replace(training, schedule=schedule, patience_epochs=patience))
 
 
@@ -119,9 +123,16 @@ class Deadline:
 
         def both(event: Event) -> None:
             self.has_evaluated |= isinstance(event, EvaluationReport)
-            report(event)
+            report(self._within(event))
 
         return both
+
+    def _within(self, event: Event) -> Event:
+        """Returns the event with no more time left than this leaves: training stops then, whatever was planned."""
+        if self.at is None or not isinstance(event, StepReport | EvaluationReport):
+            return event
+        rest = max(0.0, self.at - time.monotonic())
+        return event if event.seconds_left <= rest else replace(event, seconds_left=rest)
 
     def or_asked(self, asked: Callable[[], bool]) -> Callable[[], bool]:
         """Returns what asks the loop to stop: somebody, or the time."""

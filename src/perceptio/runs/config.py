@@ -8,6 +8,7 @@ from typing import Literal
 from perceptio.data.limits import Limits
 from perceptio.data.shards.remote import scheme_of
 from perceptio.data.splits import SplitConfig
+from perceptio.errors import UsageError
 from perceptio.inputs.streams import StreamsInputConfig
 from perceptio.modalities.image import ImageModality
 from perceptio.modalities.streams import Streams, single_stream
@@ -73,7 +74,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be finite and greater than 0, got {getattr(self, name)}")
+                raise UsageError(f"{name} must be finite and greater than 0, got {getattr(self, name)}")
         parts = self.training.num_micro_batches
         if self.batch_size % parts:
             raise ValueError(

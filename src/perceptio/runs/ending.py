@@ -82,8 +82,8 @@ def weakness_text(measured: Measured) -> str:
     (pair,) = most_confused(measured.confusion, measured.classes, 1)
     times = "once" if pair.count == 1 else f"{count(pair.count)} times"
     return (
-        f"weakest class {weakest.name}, {percent(weakest.recall)}; most often confused: {pair.true} taken for "
-        f"{pair.predicted}, {times}"
+        f"weakest class {weakest.name}, {percent(weakest.recall)} of {count(weakest.count)}; most often confused: "
+        f"{pair.true} taken for {pair.predicted}, {times}"
     )
 
 

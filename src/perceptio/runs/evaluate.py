@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perceptio.data.dataset import EvaluationSamples
 from perceptio.data.names import printable
-from perceptio.data.records import Record, Skipped
+from perceptio.data.records import FileSource, Record, Skipped
 from perceptio.data.split_file import read_split
 from perceptio.errors import DataError, UsageError
 from perceptio.evaluation.loading import EvaluationBatches
@@ -64,7 +64,23 @@ def evaluate_run(
         config=facts.config,
     )
     failures = (*missing, *measured.predictions.failures)
-    return replace(measured, predictions=replace(measured.predictions, failures=failures))
+    return replace(
+        measured,
+        predictions=replace(measured.predictions, failures=failures),
+        num_trained_on=0 if data is None else _trained_on(path, facts.config, survey, records),
+    )
+
+
+def _trained_on(model_file: Path, config: RunConfig, survey: Survey, records: Sequence[Record]) -> int:
+    """Returns how many samples lie where the training samples of the model's run lay; 0 where nobody can tell."""
+    folder, source = RunFolder(model_file.parent), survey.source
+    if config.data is None or not isinstance(source, FileSource) or not folder.split.exists():
+        return 0
+    given = Path(config.data)
+    root = (given if given.is_dir() else given.parent).resolve()
+    trained = {root / name for name, part in read_split(folder.split).items() if part == "train"}
+    place = source.root.resolve()
+    return sum(place / record.name in trained for record in records)
 
 
 def _choose_records(

@@ -26,6 +26,7 @@ class Measured:
     Attributes:
         values: loss and metrics by name.
         confusion: (K, K) rows true, columns predicted; None for several labels a sample.
+        num_trained_on: how many of the samples the model was trained on; they flatter it.
     """
 
     split: str
@@ -36,6 +37,7 @@ class Measured:
     confusion: np.ndarray | None
     classes: tuple[str, ...]
     task: Task
+    num_trained_on: int = 0
 
     @property
     def rows(self) -> np.ndarray:

@@ -22,6 +22,10 @@ from perceptio.runs.serialisation import from_json, to_json
 _HEADER = "perceptio"
 _KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 FORMAT_VERSION = 2
+MODEL_NAME = "model.safetensors"
+RUNS = Path("runs")
+"""Where runs lie, unless they were told otherwise."""
+SHOWN_RUNS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +147,20 @@ def find_model_file(path: Path) -> Path:
     Raises:
         UsageError: when there is none.
     """
-    if path.is_dir():
-        path = path / "model.safetensors"
-    if not path.is_file():
-        hint = " Training writes it after the first evaluation." if path.parent.is_dir() else ""
-        raise UsageError(f"no model file {path}.{hint}")
-    return path
+    file = path / MODEL_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(f"no model file {file}.{_where_models_are(path)}")
+    return file
+
+
+def _where_models_are(path: Path) -> str:
+    """Returns what was probably meant by a path that leads to no model: a run that waits, or a run elsewhere."""
+    if (path / "config.json").is_file():
+        return " Training writes it after the first evaluation."
+    runs = path if path.is_dir() and list(path.glob(f"*/{MODEL_NAME}")) else RUNS
+    trained = {str(file.parent): file.stat().st_mtime for file in runs.glob(f"*/{MODEL_NAME}")}
+    named = str(RUNS / path.name)
+    if named in trained:
+        return f" Did you mean {named} ?"
+    latest = sorted(trained, key=lambda name: (-trained[name], name))[:SHOWN_RUNS]
+    return f" Runs with a model, the latest first: {', '.join(latest)}" if latest else ""

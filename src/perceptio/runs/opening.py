@@ -126,7 +126,9 @@ def _files(survey: Survey) -> str:
     parts = [f"{len(survey.usable):,} used"]
     copies = sum(len(names) - 1 for names in survey.copies)
     if copies:
-        parts.append(f"{copies:,} of them {'an exact copy' if copies == 1 else 'exact copies'}, kept on one side")
+        parts.append(
+            f"{copies:,} of them {'an exact copy' if copies == 1 else 'exact copies'}, kept on one side of the split"
+        )
     if survey.skipped:
         parts.append(f"{len(survey.skipped):,} skipped")
     return f"{things(total, 'sample')} {read}{took}: {', '.join(parts)}"

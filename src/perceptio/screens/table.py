@@ -40,7 +40,7 @@ class EpochTable:
         done = (step + 1) / report.steps_per_epoch
         return (
             f"{epoch + 1:>5}{report.loss:>12.3f}  {bar(done, cells)}  {step + 1}/{report.steps_per_epoch} batches, "
-            f"{report.samples_per_second:,.0f}/s  left {clock(report.seconds_left)}"
+            f"{report.samples_per_second:,.0f} samples/s  left {clock(report.seconds_left)}"
         )
 
 

@@ -97,7 +97,7 @@ def test_values_that_do_not_fit_together_are_an_error_only_as_a_whole():
         ("--image.size 3", "--image.size needs 2 values, INT INT: height and width, in pixels, 32 32"),
         ("--epochs 3 --epochs 4", "--epochs is given twice; keep one"),
         ("--epochs three", "--epochs must be a number: got 'three'"),
-        ("--epochs 3 more", "unexpected word 'more' for perceptio train; --help says what it takes"),
+        ("--epochs 3 more", "unexpected word 'more' for perceptio train: it takes options alone; --help says more"),
     ],
 )
 def test_each_mistake_is_told_with_the_way_out(words: str, message: str):

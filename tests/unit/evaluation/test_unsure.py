@@ -5,13 +5,16 @@ from perceptio.evaluation.unsure import LEAST_SAMPLES, unsure_at
 
 
 def brute(probabilities: np.ndarray, right: np.ndarray) -> float | None:
-    """The rule in words: of all thresholds, the highest up to which fewer than 3 in 4 were right."""
-    found = [
-        float(value)
-        for value in np.unique(probabilities)
-        if (below := probabilities <= value).sum() >= LEAST_SAMPLES and right[below].mean() < 0.75
-    ]
-    return max(found, default=None)
+    """The same by the min-max formula of isotonic regression: what is fitted at each probability."""
+    values = np.unique(probabilities)
+
+    def share(low: float, high: float) -> float:
+        return float(right[(low <= probabilities) & (probabilities <= high)].mean())
+
+    fitted = [max(min(share(low, high) for high in values[i:]) for low in values[: i + 1]) for i in range(len(values))]
+    unsure = [float(value) for value, fit in zip(values, fitted, strict=True) if fit < 0.75]
+    enough = unsure and (probabilities <= unsure[-1]).sum() >= LEAST_SAMPLES
+    return unsure[-1] if enough else None
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -23,11 +26,19 @@ def test_the_threshold_is_the_highest_that_the_rule_allows(seed: int):
 
 
 def test_a_known_case():
-    probabilities = np.array([0.4] * 10 + [0.6] * 10 + [0.99] * 80)
-    right = np.array([False] * 5 + [True] * 5 + [True] * 90)
-    assert unsure_at(probabilities, right) == 0.4, "15 of 20 up to 0.6 are not fewer than 3 in 4"
-    right[10] = False
+    probabilities = np.array([0.4] * 10 + [0.6] * 12 + [0.99] * 80)
+    right = np.array([False] * 5 + [True] * 5 + [False] * 3 + [True] * 89)
+    assert unsure_at(probabilities, right) == 0.4, "9 of 12 are not fewer than 3 in 4"
+    right[13] = False
     assert unsure_at(probabilities, right) == 0.6
+
+
+def test_a_weak_model_may_be_relied_upon_where_it_is_sure():
+    """Half of its answers are wrong, and none of the surest."""
+    probabilities = np.linspace(0.2, 0.99, 60)
+    right = np.arange(60) >= 40
+    right[:40:4] = True
+    assert unsure_at(probabilities, right) == probabilities[39]
 
 
 @pytest.mark.parametrize("number", [0, 1, LEAST_SAMPLES - 1])

@@ -31,7 +31,7 @@ from perceptio.runs.memory import with_room
 from perceptio.runs.opening import Reason, reasons_that_hold, show_check
 from perceptio.runs.screen import SilentScreen
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
-from perceptio.training.job import EvaluationReport
+from perceptio.training.job import EvaluationReport, Event, StepReport
 from perceptio.training.processes import Processes
 from perceptio.training.schedule import ScheduleConfig
 from support.configs import TINY_PICTURES, tiny_config
@@ -193,7 +193,7 @@ def test_a_time_that_is_too_short_is_refused(bench: Workbench):
         fit_to_time(bench, CHECK, 12.0)
     assert str(error.value) == (
         "--time is too short: 12 s are left after reading the files, an epoch takes 15 s and its evaluation 3 s. Give "
-        "it more, or take a smaller model or input"
+        "it more (a number alone is seconds, 2m are two minutes), or take a smaller model or input"
     )
 
 
@@ -255,3 +255,23 @@ def test_a_reason_goes_with_the_field_that_it_is_for():
     config = tiny_config()
     assert reasons_that_hold(reasons, config, config) == reasons
     assert reasons_that_hold(reasons, config, stretched(config, 1.0)) == reasons[1:]
+
+
+def test_no_more_time_is_left_than_until_the_deadline():
+    seen: list[Event] = []
+    report = StepReport(
+        step=1, num_steps=9, steps_per_epoch=3, loss=1.0, samples_per_second=1.0, seconds=1.0, seconds_left=300.0
+    )
+    Deadline(60.0).watching(seen.append)(report)
+    Deadline(600.0).watching(seen.append)(report)
+    Deadline(None).watching(seen.append)(report)
+    Deadline(-5.0).watching(seen.append)(report)
+    left = [event.seconds_left for event in seen if isinstance(event, StepReport)]
+    assert 50 < left[0] <= 60
+    assert left[1:] == [300.0, 300.0, 0.0]
+
+
+def test_patience_is_stretched_to_whole_epochs(bench: Workbench):
+    patient = replace(bench.config, epochs=30.0, training=replace(bench.config.training, patience_epochs=10.0))
+    assert stretched(patient, 34.0).training.patience_epochs == 12.0  # 11.3
+    assert stretched(patient, 1.5).training.patience_epochs == 0.5, "no whole epoch is trained"

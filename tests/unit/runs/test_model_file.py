@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,8 +116,29 @@ def test_a_run_folder_stands_for_its_model(file: Path, tmp_path: Path):
     with pytest.raises(UsageError, match=r"no model file .*none\.$"):
         find_model_file(tmp_path / "nowhere" / "none")
     (tmp_path / "young").mkdir()
+    (tmp_path / "young" / "config.json").touch()
     with pytest.raises(UsageError, match=r"no model file .*s\. Training writes it after the first evaluation\.$"):
         find_model_file(tmp_path / "young")
+
+
+def test_a_path_that_leads_to_no_model_names_the_runs_that_do(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UsageError, match=r"^no model file photos/model\.safetensors\.$"):
+        find_model_file(Path("photos"))
+    for age, name in enumerate(("photos-001", "photos-002", "sounds-001", "sounds-002")):
+        model = tmp_path / "runs" / name / "model.safetensors"
+        model.parent.mkdir(parents=True)
+        model.touch()
+        os.utime(model, (age, age))
+    with pytest.raises(UsageError, match=r"^no model file photos-001\. Did you mean runs/photos-001 \?$"):
+        find_model_file(Path("photos-001"))
+    latest = "Runs with a model, the latest first: runs/sounds-002, runs/sounds-001, runs/photos-002"
+    for path in ("photos", "runs", "none", "runs/photos-009"):
+        with pytest.raises(UsageError, match=rf"^no model file {path}.*\. {latest}$"):
+            find_model_file(Path(path))
 
 
 def test_the_task_is_kept(tmp_path: Path, model: nn.Module):

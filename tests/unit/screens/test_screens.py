@@ -110,7 +110,7 @@ def test_a_terminal_gets_a_table_of_which_only_the_running_epoch_is_redrawn():
         "epoch  train loss  val loss  val accuracy     time     left",
         "    1       1.250     1.500        75.0 %     0:27     0:48  best",
         "    2       1.250     1.500        75.0 %     0:26     0:48",
-        "    3       1.000  ━━━━━━━━━─────  2/3 batches, 100/s  left 0:46",
+        "    3       1.000  ━━━━━━━━━─────  2/3 batches, 100 samples/s  left 0:46",
     ]
     console.close()
     assert seen(terminal)[-1] == ""
