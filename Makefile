@@ -9,6 +9,7 @@ READY := $(VENV)/ready
 .DEFAULT_GOAL := help
 
 help:
+	@echo "make setup   make the environment alone"
 	@echo "make demo    make the environment, train on the embedded pictures, evaluate, predict, draw attention maps"
 	@echo "make test    make the environment, run everything that CI runs"
 	@echo "make quick   formatting, types, layers and the fast tests"

@@ -403,7 +403,7 @@ def test_info_looks_at_data_and_writes_nothing(trained: Trained, tell: Tell, tmp
     for text in (
         "3 classes from folder names: disc 10, frame 16, stripes 15",
         "46 samples decoded",
-        ": 41 used, 1 of them an exact copy, kept on one side, 5 skipped",
+        ": 41 used, 1 of them an exact copy, kept on one side of the split, 5 skipped",
         "Copies    frame/01.png, frame/copy.png",
         "Skipped   5 of 46, 10.9 %",
         "the files: 16 x 16 pixels (median)",

@@ -54,8 +54,20 @@ def tell_streams(source: Source, kinds: Sequence[str], limits: Limits) -> tuple[
         return join_files(source, streams), streams
     of_one_file: dict[str, Modality] = {kind: find_modality(kind)() for kind in chosen}
     for kind in () if kinds else find_modality(chosen[0]).companions:
-        if kind in MODALITIES and _mostly_hold(source, find_modality(kind)(), limits):
+        if kind not in MODALITIES:
+            continue
+        holding, seen = _how_many_hold(source, find_modality(kind)(), limits)
+        if 2 * holding >= seen:
             of_one_file[kind] = find_modality(kind)()
+        elif holding:  # left out, but not in silence
+            source = replace(
+                source,
+                notes=(
+                    *source.notes,
+                    f"{kind} left out, which {holding} of {seen} files looked into hold; --source.kinds {chosen[0]} "
+                    f"{kind} takes it in",
+                ),
+            )
     return source, Streams(by_name=of_one_file)
 
 
@@ -148,11 +160,11 @@ def _paired(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[Reco
     return sort_records(found)
 
 
-def _mostly_hold(source: Source, modality: Modality, limits: Limits) -> bool:
-    """Returns whether at least half of some files, taken evenly from all, hold this kind as well."""
+def _how_many_hold(source: Source, modality: Modality, limits: Limits) -> tuple[int, int]:
+    """Returns how many of some files, taken evenly from all, hold this kind as well, and how many were looked into."""
     step = max(1, len(source.records) // COMPANION_FILES)
     chosen = source.records[::step][:COMPANION_FILES]
-    return 2 * sum(_holds(source.load(record)[MAIN], modality, limits) for record in chosen) >= len(chosen)
+    return sum(_holds(source.load(record)[MAIN], modality, limits) for record in chosen), len(chosen)
 
 
 def _holds(item: Item, modality: Modality, limits: Limits) -> bool:

@@ -192,8 +192,15 @@ def test_a_file_that_mostly_holds_another_kind_as_well_is_two_streams(tmp_path: 
     contents = ["sketch and hum"] * with_hum + ["sketch"] * (5 - with_hum)
     source = written(tmp_path, *contents)
     found, streams = tell(source)
-    assert found is source
+    assert found.records == source.records
     assert columns(streams) == dict.fromkeys(kinds, MAIN)
+    left_out = "hum left out, which 2 of 5 files looked into hold; --source.kinds sketch hum takes it in"
+    assert found.notes == (("seen", left_out) if with_hum == 2 else ("seen",))
+
+
+def test_another_kind_that_no_file_holds_gets_no_word(tmp_path: Path):
+    source = written(tmp_path, "sketch", "sketch")
+    assert tell(source)[0] is source
 
 
 def test_files_that_the_user_named_are_not_searched_for_more(tmp_path: Path):
