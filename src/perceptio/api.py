@@ -20,7 +20,6 @@ from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.folder import RunFolder, read_config
 from perceptio.runs.machine import Device
 from perceptio.runs.measured import Measured
-from perceptio.runs.mirroring import without_mirroring
 from perceptio.runs.model_file import find_model_file, read_model
 from perceptio.runs.opening import Reason
 from perceptio.runs.predict import Prediction, predict_files
@@ -231,9 +230,7 @@ def _choose(
 ) -> tuple[Choice, Survey]:
     survey = survey_data(absolute_data(data, source.format), source)
     has_gpu = device != "cpu" and _gpu_is_there()
-    choice = choose_config(survey, has_gpu=has_gpu, source=source, seconds=seconds, epochs=epochs)
-    chosen, reasons = without_mirroring(choice.config, survey.source.classes)
-    return Choice(chosen, (*choice.reasons, *reasons)), survey
+    return choose_config(survey, has_gpu=has_gpu, source=source, seconds=seconds, epochs=epochs), survey
 
 
 class Run:

@@ -16,11 +16,10 @@ def tell_data(data: str, *, as_json: bool) -> int:
     """Prints what the data holds. The exit code is that of training on it, as far as files decide it."""
     from perceptio.cli.screen import print_json, print_result, progress_screen
     from perceptio.errors import DataError
-    from perceptio.recipes.automatic import Choice, choose_config, gpu_is_there
+    from perceptio.recipes.automatic import choose_config, gpu_is_there
     from perceptio.runs.config import SourceConfig, absolute_data
     from perceptio.runs.data import check_share, prepare_data, survey_data
     from perceptio.runs.lines import fact_line
-    from perceptio.runs.mirroring import without_mirroring
 
     screen = progress_screen(quiet=as_json)
     try:
@@ -36,8 +35,6 @@ def tell_data(data: str, *, as_json: bool) -> int:
     choice, refusal = None, ""
     try:
         choice = choose_config(survey, has_gpu=gpu_is_there())
-        chosen, reasons = without_mirroring(choice.config, survey.source.classes)
-        choice = Choice(chosen, (*choice.reasons, *reasons))
         check_share(survey.skipped, len(survey.usable), choice.config.source.max_skipped, survey.data)
         prepare_data(survey, choice.config)
     except DataError as error:

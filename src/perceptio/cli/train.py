@@ -204,11 +204,10 @@ def _named_config(recipe: str | None, config: Path | None) -> "RunConfig":
 
 def _chosen_config(words: Sequence[str], early: _Early, screen: "ClosableScreen") -> "tuple[Choice, Survey]":
     """Looks at the data, and chooses what suits it."""
-    from perceptio.recipes.automatic import Choice, choose_config, gpu_is_there
+    from perceptio.recipes.automatic import choose_config, gpu_is_there
     from perceptio.runs.config import SourceConfig, absolute_data
     from perceptio.runs.data import survey_data
     from perceptio.runs.machine import connect
-    from perceptio.runs.mirroring import without_mirroring
 
     found, rest = read_known(_possible_options(), words)
     _refuse_unknown(rest)
@@ -226,9 +225,7 @@ def _chosen_config(words: Sequence[str], early: _Early, screen: "ClosableScreen"
         )
     has_gpu = early.device != "cpu" and gpu_is_there()
     typed = found.get(("epochs",))
-    choice = choose_config(survey, has_gpu=has_gpu, source=source, seconds=early.time, epochs=typed)
-    chosen, reasons = without_mirroring(choice.config, survey.source.classes)
-    return Choice(chosen, (*choice.reasons, *reasons)), survey
+    return choose_config(survey, has_gpu=has_gpu, source=source, seconds=early.time, epochs=typed), survey
 
 
 def _refuse_unknown(words: Sequence[str]) -> None:

@@ -64,11 +64,12 @@ def list_folder(root: Path, limits: Limits) -> Listing:
 
 
 def _set_aside_parts_of_meshes(listing: Listing) -> None:
-    """Takes pictures beside materials (.mtl), and pictures and numbers (.bin) beside a .gltf, for parts of the meshes.
+    """Takes pictures beside an .obj and its .mtl, and pictures and .bin beside a .gltf, for parts of the meshes.
 
     Taken for samples they would be a second kind of file, or spoil a set of good meshes: exporters write them always.
     """
-    with_materials = {_parent(name) for name in listing.not_samples if suffix_of(name) == ".mtl"}
+    with_obj = {_parent(name) for name in listing.files if suffix_of(name) == ".obj"}
+    with_materials = with_obj & {_parent(name) for name in listing.not_samples if suffix_of(name) == ".mtl"}
     with_gltf = {_parent(name) for name in listing.files if suffix_of(name) == ".gltf"}
     if not with_materials and not with_gltf:
         return

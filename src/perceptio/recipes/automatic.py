@@ -15,6 +15,7 @@ from perceptio.models.counts import count_flops
 from perceptio.runs.budget import rough_time
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import Survey
+from perceptio.runs.mirroring import without_mirroring
 from perceptio.runs.opening import Reason, reasons_that_hold
 from perceptio.training.config import TrainingConfig
 from perceptio.training.optimizers import OptimizerConfig
@@ -99,10 +100,12 @@ def choose_config(
         training=TrainingConfig(
             optimizer=OptimizerConfig(kind="adamw", eps=1e-8, weight_decay=0.05, clip_norm=1.0),
             schedule=ScheduleConfig(kind="cosine", warmup_epochs=min(5.0, plan.epochs / 10)),
-            patience_epochs=max(10.0, plan.epochs / 3),
+            patience_epochs=float(max(10, math.ceil(plan.epochs / 3))),
         ),
     )
-    reasons = _reasons(survey, plan, config, has_gpu=has_gpu, planned=seconds)
+    config, mirroring = without_mirroring(config, survey.source.classes)
+    size, *others = _reasons(survey, plan, config, has_gpu=has_gpu, planned=seconds)
+    reasons = (size, *mirroring, *others)
     return Choice(config, tuple(each for each in reasons if epochs is None or each.label not in ("Schedule", "Time")))
 
 

@@ -105,6 +105,11 @@ def test_what_exporters_write_beside_meshes_is_no_sample(make_tree, limits: Limi
     assert source.notes == ("2 .png, 1 .bin, 1 .jpg and 1 .mtl files ignored",)
 
 
+def test_pictures_are_no_textures_without_a_mesh_beside_them(make_tree, limits: Limits) -> None:
+    source = read_folder(make_tree("cat/1.png", "cat/left-behind.mtl", "dog/2.png"), limits)
+    assert [r.name for r in source.records] == ["cat/1.png", "dog/2.png"]
+
+
 def test_messages_name_the_folder_as_it_is_typed(make_tree, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_tree("a.jpg", root="new/photos")
     with pytest.raises(

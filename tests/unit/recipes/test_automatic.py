@@ -186,10 +186,15 @@ def test_a_reason_holds_while_its_fields_are_as_chosen(survey: Survey):
     def labels(changed: RunConfig) -> list[str]:
         return [reason.label for reason in choice.reasons_for(changed)]
 
-    assert labels(config) == ["Input", "Model", "Schedule", "Training", "Time"]
+    assert labels(config) == ["Input", "Input", "Model", "Schedule", "Training", "Time"]
     assert labels(replace(config, seed=3)) == labels(config)
-    assert labels(replace(config, epochs=2.0)) == ["Input", "Model", "Training"]
-    assert labels(replace(config, model=replace(config.model, num_latents=3))) == ["Input", "Schedule", "Training"]
+    assert labels(replace(config, epochs=2.0)) == ["Input", "Input", "Model", "Training"]
+    assert labels(replace(config, model=replace(config.model, num_latents=3))) == [
+        "Input",
+        "Input",
+        "Schedule",
+        "Training",
+    ]
     larger = replace(config.streams.by_name["image"], size=(48, 48))
     assert labels(replace(config, streams=single_stream(larger))) == ["Model", "Schedule", "Training"]
 
@@ -209,3 +214,13 @@ def test_no_choice_depends_on_where_the_files_lie(tmp_path: Path, survey: Survey
     elsewhere = survey_data(str(make_picture_folder(tmp_path / "p", per_class=10)), SourceConfig())
     first, second = (choose_config(each, has_gpu=False).config for each in (survey, elsewhere))
     assert replace(first, data=None) == replace(second, data=None)
+
+
+def test_whether_samples_are_mirrored_follows_from_the_classes(survey: Survey):
+    seen = {}
+    for classes in (("left", "right"), ("cat", "dog")):
+        choice = choose_config(replace(survey, source=replace(survey.source, classes=classes)), has_gpu=False)
+        (text,) = [reason.text for reason in choice.reasons if "mirrors" in reason.text]
+        seen[classes] = choice.config.streams.by_name["image"].flip_probability, text.split(";")[0].split(":")[0]
+    assert seen[("left", "right")] == (0.0, "training mirrors no sample")
+    assert seen[("cat", "dog")] == (0.5, "training mirrors half of the samples")

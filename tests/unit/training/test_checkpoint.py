@@ -148,7 +148,9 @@ def test_without_a_whole_checkpoint_the_message_says_what_is_wrong_with_each(tmp
 def test_an_empty_or_missing_folder_is_an_error_never_a_fresh_start(tmp_path: Path):
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(
-            DataError, match=r"no whole checkpoint in .*: no step-.. folder there\. There .*: start a new run$"
+            DataError,
+            match=r"no whole checkpoint in .*: no step-.. folder there\. There is nothing to go on from: start a new "
+            r"run$",
         ):
             read_newest_checkpoint(folder)
 
