@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -85,7 +85,8 @@ def mixed(samples: np.ndarray, names: Sequence[str], num_channels: Literal[1, 2]
     return found
 
 
-@cache  # asked for every packet of a file, which may hold a hundredth of a second
+# Asked for every packet: a hundredth of a second. Files name channels as they like, so that it must not grow.
+@lru_cache(maxsize=64)
 def _mixing_recipe(names: tuple[str, ...], num_channels: Literal[1, 2]) -> list[list[tuple[int, np.float32]]] | None:
     """Returns the (channel, weight) pairs of each wanted channel; None: the channels are what is wanted."""
     weights = mixing_weights(names, num_channels)

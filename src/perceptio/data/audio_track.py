@@ -92,8 +92,7 @@ class Track:
         moving = [video for video in streams.video if not int(video.disposition) & _ATTACHED_PICTURE]
         leading = next((video for video in moving if video.start_time is not None), stream)
         self._origin = (leading.start_time or 0) * Fraction(leading.time_base)
-        start: Fraction = (stream.start_time or 0) * Fraction(stream.time_base) - self._origin
-        self._first = round(start * self.sample_rate_hz)
+        self._first = self._sample_at(stream.start_time or 0, stream.time_base)
 
     def stated_end(self) -> Fraction | None:
         """Returns where the sound ends according to the header, in seconds; None if it does not say.
@@ -235,10 +234,16 @@ class Track:
         """Returns the sample at which a packet or a frame begins."""
         if timed.pts is None or timed.time_base is None:
             return expected or 0
-        # In whole numbers: a hundred packets a second would spend more time on fractions than on sound.
-        base, origin, rate = timed.time_base, self._origin, self.sample_rate_hz
-        ticks = timed.pts * base.numerator * origin.denominator - origin.numerator * base.denominator
-        return rounded_ratio(ticks * rate, base.denominator * origin.denominator)
+        return self._sample_at(timed.pts, timed.time_base)
+
+    def _sample_at(self, ticks: int, base: Fraction) -> int:
+        """Returns the sample nearest to a place on the stream's clock.
+
+        In whole numbers: a hundred packets a second would spend more time on fractions than on sound.
+        """
+        origin, rate = self._origin, self.sample_rate_hz
+        since = ticks * base.numerator * origin.denominator - origin.numerator * base.denominator
+        return rounded_ratio(since * rate, base.denominator * origin.denominator)
 
     def _samples(self, frame: Any) -> np.ndarray:
         """Returns the samples of a frame as float32 (n, channels)."""

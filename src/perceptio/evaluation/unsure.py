@@ -20,9 +20,11 @@ def unsure_at(first_probabilities: np.ndarray, right: np.ndarray) -> float | Non
         right: (n,), bool.
     """
     stretches: list[tuple[int, int, float]] = []  # samples, those that are right, highest probability
-    for value in np.unique(first_probabilities):  # equal probabilities count together
-        here = first_probabilities == value
-        number, hits = int(here.sum()), int(right[here].sum())
+    # Equal probabilities count together.
+    values, places = np.unique(first_probabilities, return_inverse=True)
+    numbers = np.bincount(places, minlength=len(values)).tolist()
+    all_hits = np.bincount(places[right], minlength=len(values)).tolist()
+    for value, number, hits in zip(values.tolist(), numbers, all_hits, strict=True):
         while stretches and hits * stretches[-1][0] <= stretches[-1][1] * number:
             before, before_hits, _ = stretches.pop()
             number, hits = number + before, hits + before_hits

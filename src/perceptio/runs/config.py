@@ -43,9 +43,9 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.max_skipped < 1.0:
-            raise ValueError(f"max_skipped must lie in [0, 1), got {self.max_skipped}")
+            raise UsageError(f"max_skipped must lie in [0, 1), got {self.max_skipped}")
         if self.shards_together < 0:
-            raise ValueError(f"shards_together must be at least 0 (everything), got {self.shards_together}")
+            raise UsageError(f"shards_together must be at least 0 (everything), got {self.shards_together}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +77,13 @@ class RunConfig:
                 raise UsageError(f"{name} must be finite and greater than 0, got {getattr(self, name)}")
         parts = self.training.num_micro_batches
         if self.batch_size % parts:
-            raise ValueError(
+            raise UsageError(
                 f"training.num_micro_batches must divide batch_size: got {parts} and {self.batch_size}. "
                 f"Use a batch_size of {-(-self.batch_size // parts) * parts}."
             )
         self._check_mixing()
         if self.streams.sizes_differ and not self.input_config().accepts_other_sizes:
-            raise ValueError(
+            raise UsageError(
                 "learned positions and encoding.permutation_seed need samples of one size, and these streams give "
                 "many. Use Fourier positions, or a reading that gives one size, such as image.geometry='crop'."
             )
@@ -99,12 +99,12 @@ class RunConfig:
             return
         modalities = tuple(self.streams.by_name.values())
         if len(modalities) > 1 or not modalities[0].blends:
-            raise ValueError(
+            raise UsageError(
                 "training.mixing blends two samples, which makes sense for a single stream of "
                 f"pictures: got {', '.join(self.streams.by_name)}. Leave it at its default."
             )
         if self.streams.sizes_differ:
-            raise ValueError(
+            raise UsageError(
                 "training.mixing needs samples of one size, and these streams give many: "
                 "use image.geometry='crop', or leave training.mixing at its default."
             )

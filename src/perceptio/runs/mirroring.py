@@ -32,7 +32,10 @@ def without_mirroring(config: RunConfig, classes: Sequence[str]) -> tuple[RunCon
     if not why:
         options = " ".join(f"--{name}.flip-probability 0" for name in mirrored)
         return config, (_reason(f"training mirrors half of the samples; {options} where left and right matter"),)
-    still: dict[str, Modality] = {name: replace(modality, flip_probability=0.0) for name, modality in mirrored.items()}  # type: ignore[call-arg]
+    still: dict[str, Modality] = {
+        name: replace(modality, flip_probability=0.0)  # type: ignore[call-arg]  # that it has the field is seen above
+        for name, modality in mirrored.items()
+    }
     streams = replace(config.streams, by_name={**config.streams.by_name, **still})
     return replace(config, streams=streams), (_reason(f"training mirrors no sample: {why}"),)
 

@@ -11,7 +11,7 @@ import pytest
 
 from perceptio.data.audio_files import AudioFile, SoundArray, probe_audio
 from perceptio.data.audio_samples import mixing_weights
-from perceptio.data.audio_track import Track
+from perceptio.data.audio_track import Track, rounded_ratio
 from perceptio.data.limits import Limits
 from support.sounds import FLOAT, decoded, encode, tones, wav_bytes
 
@@ -364,3 +364,10 @@ def test_a_file_can_be_read_again_after_a_scan(tmp_path: Path) -> None:
         file.scan()
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
     assert not any(np.array_equal(one, other) for one, other in pairwise(after))
+
+
+@pytest.mark.parametrize("denominator", [1, 2, 3, 8, 48_000])
+def test_a_ratio_is_rounded_to_the_nearest_whole_number(denominator: int):
+    for numerator in range(-3 * denominator - 1, 3 * denominator + 2, max(1, denominator // 8)):
+        found, exact = rounded_ratio(numerator, denominator), Fraction(numerator, denominator)
+        assert -Fraction(1, 2) < found - exact <= Fraction(1, 2), "of two that are equally near, the larger"
