@@ -81,6 +81,8 @@ class PointsModality(Modality):
     """Lowest and highest factor by which training moves each point away from the centre or towards it."""
     rotation: Rotation = "none"
     """Axis of the random rotations of training: the third one of the files, or any."""
+    stretch: float = 1.0
+    """Largest factor by which training stretches or shrinks each axis of the files. 1: none."""
     jitter: float = 0.0
     """Farthest that training shifts a point along each axis; the cloud reaches from -1 to 1."""
     sampling_seed: int = 0
@@ -106,7 +108,7 @@ class PointsModality(Modality):
     @property
     def augment(self) -> PointAugment:
         """How views of training are changed."""
-        return PointAugment(scaling=self.scaling, rotation=self.rotation, jitter=self.jitter)
+        return PointAugment(scaling=self.scaling, rotation=self.rotation, stretch=self.stretch, jitter=self.jitter)
 
     @property
     def channels(self) -> int:

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from perceptio.data.point_augment import PointAugment, any_rotation, rotation_about_z
+from perceptio.data.point_augment import (
+    PointAugment,
+    any_rotation,
+    rotation_about_z,
+    stretch_factors,
+    stretched_normals,
+)
 from perceptio.data.surface import normalise_cloud
 from perceptio.errors import UsageError
 
@@ -69,9 +75,38 @@ def test_jitter_stays_within_its_reach(cloud: np.ndarray) -> None:
     assert np.abs(points - cloud).max() < 0.06
 
 
+def test_stretching_scales_each_axis_before_the_rotation(cloud: np.ndarray) -> None:
+    points, _ = PointAugment(scaling=(1, 1), stretch=1.5)(cloud, None, random())
+    np.testing.assert_allclose(points, normalise_cloud(cloud * stretch_factors(1.5, random())), rtol=0, atol=1e-12)
+    turned, _ = PointAugment(scaling=(1, 1), stretch=1.5, rotation="z")(cloud, None, random())
+    heights = np.linalg.norm(points[:, :2], axis=1) / np.abs(points[:, 2])
+    np.testing.assert_allclose(np.linalg.norm(turned[:, :2], axis=1) / np.abs(turned[:, 2]), heights, rtol=1e-9)
+
+
+def test_stretches_are_as_likely_as_their_inverses() -> None:
+    generator = random()
+    logarithms = np.log([stretch_factors(1.35, generator) for _ in range(2003)])
+    assert np.abs(logarithms).max() < np.log(1.35)
+    assert np.abs(logarithms).max() > 0.99 * np.log(1.35)
+    # Five standard errors of a uniform mean.
+    assert np.abs(logarithms.mean(axis=0)).max() < 5 * np.log(1.35) / np.sqrt(3 * 2003)
+    assert np.abs(np.corrcoef(logarithms.T) - np.eye(3)).max() < 0.12
+
+
+def test_stretched_normals_stay_upright_on_the_stretched_surface() -> None:
+    """On an ellipsoid the normal at a point p is p divided by the squared axes."""
+    sphere = random().normal(size=(97, 3))
+    sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
+    axes = np.array([0.8, 1.0, 1.3])
+    upright = sphere * axes / axes**2
+    expected = upright / np.linalg.norm(upright, axis=1, keepdims=True)
+    np.testing.assert_allclose(stretched_normals(sphere, axes), expected, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(stretched_normals(np.zeros((2, 3)), axes), np.zeros((2, 3)))
+
+
 def test_a_rotation_that_a_file_misspells() -> None:
     settings = object.__new__(PointAugment)  # as from a config file: the types of the tests would stop it earlier
-    for name, value in (("scaling", (1.0, 1.0)), ("rotation", "x"), ("jitter", 0.0)):
+    for name, value in (("scaling", (1.0, 1.0)), ("rotation", "x"), ("stretch", 1.0), ("jitter", 0.0)):
         object.__setattr__(settings, name, value)
     with pytest.raises(UsageError, match=r"^rotation must be none, z or any: got 'x'$"):
         settings.__post_init__()
@@ -82,6 +117,7 @@ def test_a_rotation_that_a_file_misspells() -> None:
     [
         ({"scaling": (1.1, 0.9)}, "scaling must be two factors above 0, the lower one first: got 1.1 and 0.9"),
         ({"scaling": (0.0, 1.0)}, "scaling must be two factors above 0, the lower one first: got 0.0 and 1.0"),
+        ({"stretch": 0.9}, "stretch must be at least 1: got 0.9. 1 means none"),
         ({"jitter": -0.1}, "jitter must be at least 0: got -0.1. Use 0 for none; the paper tried 0.02"),
     ],
 )

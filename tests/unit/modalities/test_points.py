@@ -49,7 +49,7 @@ def test_defaults_are_the_papers() -> None:
     assert (config.num_points, config.channels, config.num_bands, config.max_frequency) == (2048, 3, 64, 1120.0)
     assert config.input_channels == 387
     assert modality.scaling == (0.99, 1.01)
-    assert (modality.rotation, modality.jitter) == ("none", 0.0)
+    assert (modality.rotation, modality.stretch, modality.jitter) == ("none", 1.0, 0.0)
     assert modality.describe() == "2048 points x 3"
     assert isinstance(modality, Modality)
     assert modality.sizes_differ
