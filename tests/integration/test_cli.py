@@ -862,6 +862,12 @@ def test_the_model_loads_no_decoder_plots_or_command_line(tmp_path: Path):
     assert python("-c", probe, cwd=tmp_path).stdout == "[]\n"
 
 
+def test_training_does_not_wait_for_what_only_sharding_needs(tmp_path: Path):
+    unwanted = ("torch.distributed.fsdp", "torch.distributed.tensor", "matplotlib")
+    probe = f"import sys, perceptio.runs.train; print([name for name in {unwanted!r} if name in sys.modules])"
+    assert python("-c", probe, cwd=tmp_path).stdout == "[]\n"
+
+
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once(trained: Trained, tmp_path: Path):
     """The first is sent at step 2, the second right after it: nothing more is saved."""

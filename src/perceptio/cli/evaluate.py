@@ -10,6 +10,8 @@ from perceptio.cli.options import Option, Positional, options_of
 from perceptio.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from perceptio.runs.measured import Measured
 
 HELP = """usage: perceptio evaluate RUN [--data PATH]
@@ -117,7 +119,7 @@ def _text(measured: "Measured") -> str:
     lines += [f"  {name.replace('_', ' ')}: {value:.4f}" for name, value in measured.values.items()]
     if measured.confusion is not None:
         if len(measured.classes) <= SHOWN_CLASSES:
-            lines += ["", *_matrix(measured)]
+            lines += ["", *matrix_lines(measured.classes, measured.confusion)]
         pairs = most_confused(measured.confusion, measured.classes, SHOWN_PAIRS)
         if pairs:
             lines += ["", "most often confused:"]
@@ -126,12 +128,16 @@ def _text(measured: "Measured") -> str:
     return "\n".join(lines)
 
 
-def _matrix(measured: "Measured") -> list[str]:
-    assert measured.confusion is not None
-    name_width = max(len(name) for name in measured.classes)
-    width = max(6, len(str(measured.confusion.max())) + 2)
-    head = "".join(f"{name[: width - 1]:>{width}}" for name in measured.classes)
+def matrix_lines(classes: Sequence[str], confusion: "np.ndarray") -> list[str]:
+    """Returns a confusion matrix (K, K), rows true and columns predicted, as text."""
+    width = max(6, len(str(confusion.max())) + 2)
+    rows = columns = list(classes)
+    if max(map(len, rows)) >= width:  # too long to stand above a column: both sides go by number
+        columns = [str(number) for number in range(1, len(rows) + 1)]
+        rows = [f"{number:>2} {name}" for number, name in zip(columns, rows, strict=True)]
+    name_width = max(map(len, rows))
+    head = "".join(f"{name:>{width}}" for name in columns)
     lines = ["confusion (rows: true class, columns: predicted)", f"{'':<{name_width}}{head}"]
-    for name, row in zip(measured.classes, measured.confusion.tolist(), strict=True):
+    for name, row in zip(rows, confusion.tolist(), strict=True):
         lines.append(f"{name:<{name_width}}" + "".join(f"{count:>{width}}" for count in row))
     return lines

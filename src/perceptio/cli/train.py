@@ -3,8 +3,9 @@
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -97,6 +98,8 @@ class TrainArguments:
     """Progress and result as JSON lines on standard output."""
 
 
+CHOSEN = ("epochs", "batch_size", "learning_rate", "model", "training", "streams")
+"""Fields of a config that are chosen by a look at the files, where no recipe says them."""
 ONLY_RESUMED = ("step", "accept_changes")
 RESUMED = (
     "resume", *ONLY_RESUMED, "epochs", "time", "device", "workers", "threads", "tensorboard", "sharding",
@@ -114,6 +117,7 @@ def options(words: Sequence[str] = ()) -> tuple[Option, ...]:
 
 def main(words: Sequence[str]) -> int:
     """Runs the command."""
+    began = time.monotonic()
     from perceptio.cli.screen import progress_screen
 
     early = _read_early(words)
@@ -123,7 +127,7 @@ def main(words: Sequence[str]) -> int:
         raise UsageError("choose one of RECIPE, --config and --resume: each says which config the run has")
     screen = progress_screen(quiet=early.quiet or is_follower(), as_json=early.json)
     try:
-        result = _resume(words, screen) if early.resume is not None else _start(words, early, screen)
+        result = _resume(words, screen, began) if early.resume is not None else _start(words, early, screen, began)
     finally:
         screen.close()
     return 0 if result is None else _show_result(result, as_json=early.json)
@@ -161,7 +165,7 @@ def _is_recipe(name: str) -> bool:
     return name in RECIPES
 
 
-def _start(words: Sequence[str], early: _Early, screen: "ClosableScreen") -> "RunResult | None":
+def _start(words: Sequence[str], early: _Early, screen: "ClosableScreen", began: float) -> "RunResult | None":
     from perceptio.runs.config import RunConfig, absolute_data
     from perceptio.runs.train import train_run, try_run
 
@@ -184,10 +188,10 @@ def _start(words: Sequence[str], early: _Early, screen: "ClosableScreen") -> "Ru
     config = replace(config, data=absolute_data(config.data, config.source.format))
     reasons = choice.reasons_for(config) if choice is not None else ()
     if arguments.dry_run:
-        try_run(config, _options(arguments), survey=survey, reasons=reasons, screen=screen)
+        try_run(config, _options(arguments, began), survey=survey, reasons=reasons, screen=screen)
         screen.fact("Dry run", "nothing was trained, and nothing is left behind")
         return None
-    return train_run(config, _options(arguments), survey=survey, reasons=reasons, screen=screen)
+    return train_run(config, _options(arguments, began), survey=survey, reasons=reasons, screen=screen)
 
 
 def _named_config(recipe: str | None, config: Path | None) -> "RunConfig":
@@ -243,19 +247,24 @@ def _config_options(config: "RunConfig") -> tuple[Option, ...]:
 
 
 def _possible_options() -> tuple[Option, ...]:
-    """Returns the options of a run on any kind of file."""
+    """Returns the options of a run on any kind of file, without defaults where the files decide."""
     from perceptio.modalities.registry import MODALITIES, find_modality
     from perceptio.recipes.registry import find_recipe
 
     config = find_recipe("imagenet")
     streams = {kind: find_modality(kind)() for kind in MODALITIES}
     many = list(options_of(type(config.streams), replace(config.streams, by_name=streams)))
-    of_streams = [replace(option, path=("streams", *option.path)) for option in many if option.path[0] == "by_name"]
+    of_streams = [
+        replace(option, path=("streams", *option.path), default=MISSING)
+        for option in many
+        if option.path[0] == "by_name"
+    ]
     others = [option for option in _config_options(config) if option.path[:2] != ("streams", "by_name")]
-    return (*options_of(TrainArguments), *others, *of_streams)
+    decided = [replace(option, default=MISSING) if option.path[0] in CHOSEN else option for option in others]
+    return (*options_of(TrainArguments), *decided, *of_streams)
 
 
-def _resume(words: Sequence[str], screen: "ClosableScreen") -> "RunResult":
+def _resume(words: Sequence[str], screen: "ClosableScreen", began: float) -> "RunResult":
     from perceptio.runs.resume import ResumeOptions, resume_run
 
     known = _possible_options()
@@ -275,10 +284,10 @@ def _resume(words: Sequence[str], screen: "ClosableScreen") -> "RunResult":
     arguments = TrainArguments(**{path[0]: value for path, value in found.items()})
     assert arguments.resume is not None
     how = ResumeOptions(epochs=epochs, step=arguments.step, accept_changes=arguments.accept_changes)
-    return resume_run(arguments.resume, _options(arguments), resume=how, screen=screen)
+    return resume_run(arguments.resume, _options(arguments, began), resume=how, screen=screen)
 
 
-def _options(arguments: TrainArguments) -> "TrainOptions":
+def _options(arguments: TrainArguments, began: float) -> "TrainOptions":
     from perceptio.runs.workbench import TrainOptions
 
     return TrainOptions(
@@ -290,6 +299,7 @@ def _options(arguments: TrainArguments) -> "TrainOptions":
         timeout_minutes=arguments.timeout_minutes,
         tensorboard=arguments.tensorboard,
         time=arguments.time,
+        began=began,
         command=shlex.join(["perceptio", *sys.argv[1:]]),
     )
 

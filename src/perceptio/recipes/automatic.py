@@ -214,7 +214,11 @@ def _reasons(survey: Survey, plan: Plan, config: RunConfig, *, has_gpu: bool, pl
         if plan.epochs_are_reduced
         else "fewer samples need more passes"
     )
-    reduced = f"; reduced: {device} is to finish in reasonable time" if plan.size_is_reduced else ""
+    reduced = (
+        f"; less than the files have, so that training on {device} takes {rough_time(planned)}"
+        if plan.size_is_reduced
+        else ""
+    )
     return (
         Reason("Input", f"{plan.size.why}{reduced}", ("streams",)),
         Reason(

@@ -79,8 +79,6 @@ def fashion_mnist() -> RunConfig:
                 GARMENTS,
                 crop_area=(0.8, 1.0),
                 crop_aspect=(0.85, 1.18),
-                flip_probability=0.5,
-                evaluation_flip=True,
                 encoding=GridEncoding(num_bands=8, patch=(4, 4)),
             )
         ),
@@ -92,5 +90,5 @@ def fashion_mnist() -> RunConfig:
             qk_channels=256,
             v_channels=256,
         ),
-        training=replace(sample.training, mixing=MixingConfig(cutmix_share=0.25)),
+        training=replace(sample.training, mixing=MixingConfig(cutmix_share=0.5)),
     )

@@ -98,7 +98,7 @@ def list_sections(content: ReportContent) -> tuple[Section, ...]:
         ("classes", "Each class", bool(content.per_class)),
         ("mistakes", "Surest mistakes", bool(content.mistakes)),
         ("unsure", "Least sure", bool(content.unsure)),
-        ("labels", "Labels that look wrong", content.num_suspects is not None),
+        ("labels", "Labels that may be wrong", content.num_suspects is not None),
         ("samples", "What the model sees", bool(content.samples)),
         ("attention", "What it attends to", bool(content.attention)),
         ("data", "Data", content.data is not None),

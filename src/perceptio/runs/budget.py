@@ -15,7 +15,8 @@ from perceptio.training.schedule import learning_rate_factor
 # Of the time that is left after the check: training and validation. The test, the report and a slower machine get the
 # rest.
 USED_SHARE = 0.85
-CLOSING_SECONDS = 5.0
+CLOSING_SECONDS = 12.0
+"""Measured for plots, attention maps and report on two cores: drawing is most of it."""
 
 
 def fit_to_time(bench: Workbench, check: Check, seconds_left: float) -> RunConfig:
@@ -25,7 +26,7 @@ def fit_to_time(bench: Workbench, check: Check, seconds_left: float) -> RunConfi
         UsageError: not even a tenth of an epoch and its evaluation fit.
     """
     config = bench.config
-    usable = USED_SHARE * (seconds_left - CLOSING_SECONDS - evaluation_seconds(bench, check, "test"))
+    usable = USED_SHARE * (seconds_left - ending_seconds(bench, check))
     epoch = check.seconds_a_step(bench.workers) * steps_per_epoch(bench)
     evaluation = evaluation_seconds(bench, check, "validation")
     epochs = usable / (epoch + evaluation / config.training.evaluate_every_epochs)
@@ -82,7 +83,12 @@ def planned_seconds(bench: Workbench, check: Check) -> float:
     config = bench.config
     epoch = check.seconds_a_step(bench.workers) * steps_per_epoch(bench)
     evaluation = evaluation_seconds(bench, check, "validation") / config.training.evaluate_every_epochs
-    return config.epochs * (epoch + evaluation) + evaluation_seconds(bench, check, "test")
+    return config.epochs * (epoch + evaluation) + ending_seconds(bench, check)
+
+
+def ending_seconds(bench: Workbench, check: Check) -> float:
+    """Returns what comes after training, roughly: the best weights on validation and test samples, and the report."""
+    return CLOSING_SECONDS + sum(evaluation_seconds(bench, check, split) for split in ("validation", "test"))
 
 
 def steps_per_epoch(bench: Workbench) -> int:

@@ -21,7 +21,7 @@ def ending_lines(
     Args:
         measured: on the test samples; None: they were not used.
         example: a file to try the model on.
-        num_suspects: validation and test files that look wrongly labelled.
+        num_suspects: validation and test labels that the model surely contradicts.
     """
     folder, ended, path = run.folder, run.facts["ended"], shlex.quote(str(run.folder.path))
     if ended == "interrupted":
@@ -90,4 +90,4 @@ def weakness_text(measured: Measured) -> str:
 def _suspects(number: int) -> str:
     if number == 0:
         return ""
-    return f"{things(number, 'file looks', 'files look')} wrongly labelled: see the report"
+    return f"{things(number, 'label', 'labels')} may be wrong: the model is sure of another class; see the report"

@@ -66,11 +66,15 @@ def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
         else:
             was, is_now = _flat(name, before[name]), _flat(name, value)
             phrases += [
-                f"{part} {was.get(part, 'not there')} -> {is_now.get(part, 'not there')}"
+                f"{part} {_shown(was, part)} -> {_shown(is_now, part)}"
                 for part in {**was, **is_now}
                 if part not in was or part not in is_now or was[part] != is_now[part]
             ]
     return phrases
+
+
+def _shown(facts: Mapping[str, Any], part: str) -> Any:
+    return "not there" if part not in facts else "none" if facts[part] is None else facts[part]
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:

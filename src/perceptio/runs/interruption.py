@@ -12,9 +12,11 @@ class StopRequest:
 
     Attributes:
         number: the signal that asked, or None.
+        is_answered: whether it was said that the stop is on its way.
     """
 
     number: int | None = None
+    is_answered: bool = False
 
     def __call__(self) -> bool:
         """Returns whether a stop was asked for."""

@@ -36,7 +36,7 @@ class RunResult:
     Attributes:
         ended: "finished", "patience", "time", "interrupted" or "failed".
         measured: the best weights on "validation" and "test"; empty when they were not measured.
-        num_suspects: how many validation and test samples look wrongly labelled; None when nothing was measured.
+        num_suspects: how many validation and test labels the model surely contradicts; None when nothing was measured.
         stopped_by: the signal that asked for the interruption, or None.
         is_main: False in all but the first of several processes, which measure and write nothing.
         ending: how it ended and what came of it, as lines for people: (label, text).

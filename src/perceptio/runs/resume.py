@@ -59,7 +59,7 @@ def resume_run(
         PerceptioError: when another process is at it, there is no checkpoint, or the data is not what it was.
     """
     options, resume = options or TrainOptions(), resume or ResumeOptions()
-    began = time.monotonic()
+    began = options.began or time.monotonic()
     processes = connect(options.device, timeout_minutes=options.timeout_minutes)
     with processes.connected(), logged(screen, is_main=processes.is_first) as shown:
         # Only the first process looks into the run folder: other nodes need not see it.

@@ -1,4 +1,4 @@
-"""Which files a person should look at: the surest mistakes, the least sure answers, and labels that look wrong."""
+"""Which files a person should look at: the surest mistakes, the least sure answers, and labels that may be wrong."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def least_sure(measured: Measured, top: int) -> list[Pick]:
 
 
 def suspects(splits: Sequence[Measured]) -> list[Pick]:
-    """Returns the samples whose labels look wrong by the rule of `sure_contradictions` over all splits, surest first.
+    """Returns the samples whose labels may be wrong by the rule of `sure_contradictions` over all splits, surest first.
 
     With several labels a sample: those that seem to lack a label.
     """

@@ -1,5 +1,6 @@
 """Training from a config to a run folder with weights, test result and report."""
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,17 +14,11 @@ from torch import Tensor
 
 from perceptio.data.dataset import EvaluationSamples
 from perceptio.disk import FolderLock
-from perceptio.errors import UsageError
+from perceptio.errors import PerceptioError, UsageError
 from perceptio.evaluation.predictions import join
 from perceptio.modalities.streams import StreamReader
 from perceptio.models.counts import count_parameters
-from perceptio.runs.budget import (
-    CLOSING_SECONDS,
-    Deadline,
-    evaluation_seconds,
-    fit_to_time,
-    planned_seconds,
-)
+from perceptio.runs.budget import Deadline, ending_seconds, fit_to_time, planned_seconds
 from perceptio.runs.check import check_batches, refuse_equal_samples
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import (
@@ -38,7 +33,7 @@ from perceptio.runs.data import (
 )
 from perceptio.runs.exactness import exactness_facts
 from perceptio.runs.folder import RunFolder, create_run_folder
-from perceptio.runs.interruption import stop_on_signals
+from perceptio.runs.interruption import StopRequest, stop_on_signals
 from perceptio.runs.lines import clock
 from perceptio.runs.log import LoggedScreen, logged
 from perceptio.runs.machine import connect, keep_freed_memory, make_accelerator, repeatable, set_threads
@@ -91,24 +86,25 @@ def train_run(
         PerceptioError: with the rule, the value and the way out.
     """
     options = options or TrainOptions()
-    began = time.monotonic() - (survey.seconds if survey is not None else 0.0)
+    began = options.began or time.monotonic() - (survey.seconds if survey is not None else 0.0)
     processes = connect(options.device, timeout_minutes=options.timeout_minutes)
     with processes.connected(), logged(screen, is_main=processes.is_first) as shown:
         accelerator, prepared = _prepare_all(config, options, processes, survey, shown)
         name = Path(config.data).stem if config.data else config.recipe
         folder = processes.first_does(lambda: create_run_folder(name, options.out))
         with alone_in(folder, processes):
-            with processes.agreed():
-                if processes.is_first:
-                    shown.open(folder.log)
-                    write_data_files(folder, prepared)
-                bench = build_workbench(config, prepared, accelerator, processes, folder, options)
-            bench, deadline = _open(bench, options, began=began, screen=shown, reasons=reasons)
-            with processes.agreed():
-                if processes.is_first:
-                    folder.write_config(bench.config)
-                    held = reasons_that_hold(reasons, config, bench.config)
-                    folder.update_facts(opening_facts(bench, options, held))
+            with _removed_if_refused(folder, processes):
+                with processes.agreed():
+                    if processes.is_first:
+                        shown.open(folder.log)
+                        write_data_files(folder, prepared)
+                    bench = build_workbench(config, prepared, accelerator, processes, folder, options)
+                bench, deadline = _open(bench, options, began=began, screen=shown, reasons=reasons)
+                with processes.agreed():
+                    if processes.is_first:
+                        folder.write_config(bench.config)
+                        held = reasons_that_hold(reasons, config, bench.config)
+                        folder.update_facts(opening_facts(bench, options, held))
             shown.fact("Run", f"{folder.path}; Ctrl-C saves and stops, perceptio train --resume {folder.path} goes on")
             return run_training(bench, options, shown, resume=None, deadline=deadline)
 
@@ -192,7 +188,7 @@ def _open(
         left = options.time - (time.monotonic() - began)
         # The processes' clocks differ: the first one's plan is everybody's.
         bench = replace(bench, config=processes.first_does(lambda: fit_to_time(bench, check, left)))
-        deadline = Deadline(left - CLOSING_SECONDS - evaluation_seconds(bench, check, "test"))
+        deadline = Deadline(left - ending_seconds(bench, check))
         reasons = reasons_that_hold(reasons, config, bench.config)
     show_plan(bench, None if check is None else planned_seconds(bench, check), screen, reasons)
     if options.time is not None:
@@ -205,6 +201,20 @@ def _open(
     if check is not None:
         show_check(bench, check, screen, picture=picture)
     return bench, deadline
+
+
+@contextmanager
+def _removed_if_refused(folder: RunFolder, processes: Processes) -> Iterator[None]:
+    """Removes a new folder when what was asked for cannot begin: the message says why, and there is no run to keep.
+
+    Where it is not the user's to mend, the folder stays: its log has the traceback.
+    """
+    try:
+        yield
+    except PerceptioError:
+        if processes.is_first:
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
 
 
 @contextmanager
@@ -251,7 +261,7 @@ def run_training(
             report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
     try:
         with stop_on_signals() as stop, repeatable(bench.config.training.exact):
-            should_stop = deadline.or_asked(stop)
+            should_stop = deadline.or_asked(partial(_answering, stop, screen))
             result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
     except Exception as error:
         if processes.is_first:
@@ -272,6 +282,14 @@ def run_training(
                 screen.plain.fact(label, text)
     bench.accelerator.end_training()
     return replace(finished, stopped_by=signals[0] if signals else None)
+
+
+def _answering(stop: StopRequest, screen: Screen) -> bool:
+    """Returns whether a stop was asked for, and says once that it was heard: saving and the report take a while."""
+    if stop() and not stop.is_answered:
+        stop.is_answered = True
+        screen.fact("Stopping", "saving what there is; Ctrl-C again ends at once, without saving")
+    return stop()
 
 
 def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:

@@ -55,6 +55,9 @@ class TrainOptions:
     """Several processes: minutes after which one that waits for the others gives up."""
     time: float | None = None
     """Seconds that the whole run may take: its epochs are fitted to them, and it stops when they are over."""
+    began: float | None = None
+    """When the clock of `time` was started, by time.monotonic(). None: when training is called, less what reading the
+    files took."""
     command: str = ""
     """What was typed, for the record; empty when the run was started from Python."""
 

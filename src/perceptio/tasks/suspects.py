@@ -1,4 +1,4 @@
-"""Which labels look wrong: those that a model contradicts where, as sure as this, it nearly always agrees."""
+"""Which labels may be wrong: those that a model contradicts where, as sure as this, it nearly always agrees."""
 
 import numpy as np
 

@@ -1,15 +1,19 @@
 """Weights spread over all processes (FSDP2): each keeps a part of every parameter, its gradient and its moments."""
 
+import sys
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from perceptio.models.perceiver import Perceiver
+
+# PyTorch's sharding takes over a second to import, which every command would wait for: `shard` imports it, and before
+# that nothing can be sharded.
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
 
 Sharding = Literal["none", "full"]
 
@@ -21,6 +25,9 @@ def shard(model: Perceiver, device: torch.device, num_processes: int) -> None:
     rest stays gathered from the start of a step to its end: a cross-attend prepares the byte array once and reads it
     in many iterations, so that its weights are in use all the while.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     mesh = init_device_mesh(device.type, (num_processes,))
     for transformer in model.latent_transformers:
         for layer in transformer.children():
@@ -30,23 +37,26 @@ def shard(model: Perceiver, device: torch.device, num_processes: int) -> None:
 
 def is_sharded(model: nn.Module) -> bool:
     """Returns whether `shard` has been at the model."""
-    return isinstance(model, FSDPModule)
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return fsdp is not None and isinstance(model, fsdp.FSDPModule)
 
 
 def reduce_gradients(model: nn.Module, reduce: bool) -> None:
     """Says whether the next backward pass of a sharded model sums its gradients over the processes."""
-    if isinstance(model, FSDPModule):
-        model.set_requires_gradient_sync(reduce)
+    if is_sharded(model):
+        cast("FSDPModule", model).set_requires_gradient_sync(reduce)
 
 
 def whole(tensor: Tensor) -> Tensor:
     """Returns all of a tensor of which this process holds a part; all processes must call this in the same order."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_part(tensor) else tensor
 
 
 def part_of(tensor: Tensor, like: Tensor) -> Tensor:
     """Returns what this process keeps of a whole tensor that belongs to the parameter `like`: the first process's."""
-    if isinstance(like, DTensor):
+    if _is_part(like):
+        from torch.distributed.tensor import distribute_tensor
+
         return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
     return tensor.to(like.device)
 
@@ -57,3 +67,8 @@ def copy_whole(source: nn.Module, target: nn.Module) -> None:
     with torch.no_grad():
         for name, value in target.state_dict().items():
             value.copy_(whole(weights[name]))
+
+
+def _is_part(tensor: Tensor) -> "TypeGuard[DTensor]":
+    parts = sys.modules.get("torch.distributed.tensor")
+    return parts is not None and isinstance(tensor, parts.DTensor)

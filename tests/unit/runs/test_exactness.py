@@ -5,6 +5,7 @@ FACTS = {
     "split": "b2",
     "config": {
         "epochs": 3.0,
+        "patience": 2.0,
         "training": {"schedule": {"kind": "cosine"}, "patience_epochs": None, "exact": False},
         "kinds": ["x"],
     },
@@ -29,13 +30,14 @@ def test_each_difference_is_named_with_both_values_and_nothing_else():
     training = {**FACTS["config"]["training"], "schedule": {"kind": "constant"}}
     now = changed(
         data="a9",
-        config={"epochs": 5.0, "training": training, "kinds": ["x", "y"]},
+        config={"epochs": 5.0, "patience": None, "training": training, "kinds": ["x", "y"]},
         versions={"torch": "2.14.0", "numpy": "2.4", "numba": "0.62"},
         threads=4,
     )
     assert describe_differences(FACTS, now) == [
         "other data",
         "epochs 3.0 -> 5.0",
+        "patience 2.0 -> none",
         "training.schedule.kind cosine -> constant",
         "kinds ['x'] -> ['x', 'y']",
         "torch 2.13.0 -> 2.14.0",

@@ -59,6 +59,23 @@ def test_a_run_without_its_split(run: Path):
     )
 
 
+def test_a_start_that_is_refused_leaves_no_folder(trained: Path, tmp_path: Path):
+    options = replace(OPTIONS, out=tmp_path / "run", time=0.5)
+    with pytest.raises(UsageError, match=r"^--time is too short: "):
+        train_run(tiny_config(trained / "data", epochs=2.0), options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_fails_by_our_fault_keeps_its_log(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr("perceptio.runs.train.check_batches", broken)
+    with pytest.raises(RuntimeError):
+        train_run(tiny_config(trained / "data", epochs=2.0), replace(OPTIONS, out=tmp_path / "run"))
+    assert "RuntimeError: nobody thought of this" in (tmp_path / "run" / "log.txt").read_text()
+
+
 def test_data_that_is_not_what_it_was(run: Path, trained: Path):
     more = Path(shutil.copy(trained / "data" / "disc" / "00.png", trained / "data" / "disc" / "more.png"))
     more.write_bytes(more.read_bytes() + b"\0")
