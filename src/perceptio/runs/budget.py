@@ -37,7 +37,8 @@ def fit_to_time(bench: Workbench, check: Check, seconds_left: float) -> RunConfi
     if epochs < 0.1:
         raise UsageError(
             f"--time is too short: {max(0.0, seconds_left):.0f} s are left after reading the files, an epoch takes "
-            f"{epoch:.0f} s and its evaluation {evaluation:.0f} s. Give it more (a number alone is seconds, 2m are two "
+            f"{epoch:.0f} s, its evaluation {evaluation:.0f} s and what comes after training "
+            f"{ending_seconds(bench, check):.0f} s. Give it more (a number alone is seconds, 2m are two "
             "minutes), or take a smaller model or input"
         )
     return stretched(config, round(epochs, 2))

@@ -196,8 +196,9 @@ def test_a_time_that_is_too_short_is_refused(bench: Workbench):
     with pytest.raises(UsageError) as error:
         fit_to_time(bench, CHECK, 12.0)
     assert str(error.value) == (
-        "--time is too short: 12 s are left after reading the files, an epoch takes 15 s and its evaluation 3 s. Give "
-        "it more (a number alone is seconds, 2m are two minutes), or take a smaller model or input"
+        "--time is too short: 12 s are left after reading the files, an epoch takes 15 s, its evaluation 3 s and "
+        "what comes after training 18 s. Give it more (a number alone is seconds, 2m are two minutes), or take a "
+        "smaller model or input"
     )
 
 
