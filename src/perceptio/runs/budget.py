@@ -16,7 +16,7 @@ from perceptio.training.schedule import learning_rate_factor
 # rest.
 USED_SHARE = 0.85
 CLOSING_SECONDS = 12.0
-"""Measured for plots, attention maps and report on two cores: drawing is most of it."""
+"""Kept for plots, attention maps and report. On two cores they took about 18: runs end some seconds late."""
 
 
 def fit_to_time(bench: Workbench, check: Check, seconds_left: float) -> RunConfig:
