@@ -2,23 +2,28 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from perceptio.reporting.figures import colour_map, figure_png, hide_frame, new_figure
+from perceptio.reporting.figures import colour_map
 from perceptio.reporting.images import scale_nearest, to_rgb
-from perceptio.reporting.style import ABSENT, FAINT_TEXT, TEXT
+from perceptio.reporting.sheet import Sheet
+from perceptio.reporting.style import ABSENT, FAINT_TEXT
 from perceptio.reporting.visible import visible
-
-if TYPE_CHECKING:
-    import matplotlib.axes
-    import matplotlib.figure
 
 _CELL_INCHES = 1.25
 _WIDE = 2.2  # from this many times as wide as high an image stands above its maps
 _WIDE_INCHES = 3.6
+_GAP_INCHES = 0.06
+_TOP_INCHES = 0.5  # title and column names
+_BOTTOM_INCHES = 0.4  # caption
 _OVERLAY = 0.6  # how much of an overlay is map; the rest is the image in grey
+_ABOVE = {"va": "bottom", "fontsize": 8, "color": FAINT_TEXT}
+_BESIDE = {"ha": "right", "va": "center", "fontsize": 8, "color": FAINT_TEXT}
+_UPWARDS = {"ha": "right", "va": "center", "fontsize": 9, "rotation": 90}
+
+_Box = tuple[float, float, float, float]  # left, top, width, height in inches
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +49,32 @@ class AttentionMaps:
                 f"attention maps must be (steps, latents, rows, columns) = ({expected[0]}, {expected[1]}, .., ..): "
                 f"got {self.scores.shape}. Name every step and latent that the scores hold."
             )
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A text and where it is on the sheet, in inches, with its look for matplotlib."""
+
+    text: str
+    left: float
+    top: float
+    look: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """Where everything is on the sheet: the image, once or more often, and the map of each (step, latent)."""
+
+    pictures: list[_Box]
+    maps: dict[tuple[int, int], _Box]
+    labels: list[_Label]
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the sheet, with room for the caption."""
+        boxes = [*self.pictures, *self.maps.values()]
+        right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
+        return right, bottom + _BOTTOM_INCHES
 
 
 def draw_attention(image: np.ndarray, maps: AttentionMaps, path: Path, *, overlay: bool, title: str) -> None:
@@ -74,18 +105,20 @@ def draw_attention(image: np.ndarray, maps: AttentionMaps, path: Path, *, overla
             f"maps must not be finer than the image: got {rows} x {columns} over {height} x {width} pixels. "
             "Give the image as the model saw it."
         )
-    lay_out = _lay_out_wide if width > _WIDE * height else _lay_out
-    figure, picture_axes, grid = lay_out(maps, height / width)
-    for axes in picture_axes:
-        axes.imshow(_sharp(picture), interpolation="auto")
-    for row in range(len(maps.steps)):
-        for column in range(len(maps.latents)):
-            drawn = _paint(maps.scores[row, column], height, width)
-            grid[row, column].imshow(_sharp(_blend(drawn, picture) if overlay else drawn), interpolation="auto")
+    places = _places_of_wide(maps, height / width) if width > _WIDE * height else _places(maps, height / width)
+    sheet = Sheet(*places.size)
+    for box in places.pictures:
+        sheet.picture(picture, *box)
+    for (row, column), box in places.maps.items():
+        drawn = _paint(maps.scores[row, column], height, width)
+        sheet.picture(_blend(drawn, picture) if overlay else drawn, *box)
+    for label in places.labels:
+        sheet.text(label.text, label.left, label.top, **label.look)
+    middle, bottom = places.size[0] / 2, places.size[1]
     if title:
-        figure.suptitle(visible(title), fontsize=11, fontweight="bold", color=TEXT, parse_math=False)
-    figure.supxlabel(_caption(maps.softmax, overlay), fontsize=8, color=FAINT_TEXT)
-    path.write_bytes(figure_png(figure))
+        sheet.text(visible(title), middle, 0.0, fontsize=11, fontweight="bold")
+    sheet.text(_caption(maps.softmax, overlay), middle, bottom, va="bottom", fontsize=8, color=FAINT_TEXT)
+    sheet.save(path)
 
 
 def save_attention_npz(path: Path, maps: AttentionMaps, image: np.ndarray, scores: np.ndarray) -> None:
@@ -115,45 +148,52 @@ def scale_to_unit(scores: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _lay_out(
-    maps: AttentionMaps, aspect: float
-) -> "tuple[matplotlib.figure.Figure, list[matplotlib.axes.Axes], np.ndarray]":
-    """Returns figure, axes of the image and (steps, latents) axes of the maps; the image is twice a map's size."""
-    num_steps, num_latents = len(maps.steps), len(maps.latents)
+def _places(maps: AttentionMaps, aspect: float) -> _Places:
+    """Returns a row for each cross-attend, right of the image, which is twice a map's size where there are two rows."""
     cell_height = _CELL_INCHES * min(max(aspect, 0.4), 2.5)
-    picture_cells = 1.0 if num_steps == 1 else 2.0
-    width = _CELL_INCHES * (num_latents + picture_cells) * 1.06 + 0.8
-    figure = new_figure(max(width, 5.5), (cell_height + 0.05) * max(num_steps, picture_cells) + 0.85)
-    layout = figure.add_gridspec(1, 2, width_ratios=(picture_cells, num_latents))
-    picture_axes = figure.add_subplot(layout[0], anchor="N")
-    grid = layout[1].subgridspec(num_steps, num_latents).subplots(squeeze=False)
-    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
-    for axes in (picture_axes, *grid.ravel()):
-        hide_frame(axes)
-    picture_axes.set_title("input", fontsize=8, color=FAINT_TEXT, pad=3)
-    for axes, latent in zip(grid[0], maps.latents, strict=True):
-        axes.set_title(f"latent {latent}", fontsize=8, color=FAINT_TEXT, pad=3)
-    for axes, step in zip(grid[:, 0], maps.steps, strict=True):
-        axes.set_ylabel(f"cross-attend {step}", fontsize=9, color=TEXT)
-    return figure, [picture_axes], grid
+    cells = 1.0 if len(maps.steps) == 1 else 2.0
+    picture = (0.0, _TOP_INCHES, _CELL_INCHES * cells, cell_height * cells)
+    first = picture[2] + 0.35  # right of the names of the cross-attends
+    boxes = {
+        (row, column): (
+            first + (_CELL_INCHES + _GAP_INCHES) * column,
+            _TOP_INCHES + (cell_height + _GAP_INCHES) * row,
+            _CELL_INCHES,
+            cell_height,
+        )
+        for row in range(len(maps.steps))
+        for column in range(len(maps.latents))
+    }
+    labels = [_Label("input", picture[2] / 2, _TOP_INCHES - 0.04, _ABOVE)]
+    for column, latent in enumerate(maps.latents):
+        left, top, width, _ = boxes[0, column]
+        labels.append(_Label(f"latent {latent}", left + width / 2, top - 0.04, _ABOVE))
+    for row, step in enumerate(maps.steps):
+        left, top, _, height = boxes[row, 0]
+        labels.append(_Label(f"cross-attend {step}", left - 0.06, top + height / 2, _UPWARDS))
+    return _Places(pictures=[picture], maps=boxes, labels=labels)
 
 
-def _lay_out_wide(
-    maps: AttentionMaps, aspect: float
-) -> "tuple[matplotlib.figure.Figure, list[matplotlib.axes.Axes], np.ndarray]":
-    """Returns figure, an axes with the image at the top of each cross-attend's column, and those of the maps."""
-    num_steps, num_latents = len(maps.steps), len(maps.latents)
+def _places_of_wide(maps: AttentionMaps, aspect: float) -> _Places:
+    """Returns a column for each cross-attend, with the image at its top."""
     cell_height = _WIDE_INCHES * max(aspect, 0.06)
-    figure = new_figure(_WIDE_INCHES * num_steps + 0.8, (cell_height + 0.08) * (num_latents + 1) + 1.0)
-    grid = figure.subplots(num_latents + 1, num_steps, squeeze=False)
-    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.02, wspace=0.0, hspace=0.0)
-    for axes in grid.ravel():
-        hide_frame(axes)
-    for axes, step in zip(grid[0], maps.steps, strict=True):
-        axes.set_title(f"cross-attend {step}", fontsize=9, color=TEXT, pad=3)
-    for axes, name in zip(grid[:, 0], ("input", *(f"latent {latent}" for latent in maps.latents)), strict=True):
-        axes.set_ylabel(name, fontsize=8, color=FAINT_TEXT, rotation=0, ha="right", va="center")
-    return figure, list(grid[0]), grid[1:].T
+
+    def box(row: int, column: int) -> _Box:
+        top = _TOP_INCHES + (cell_height + _GAP_INCHES) * row
+        return (0.7 + (_WIDE_INCHES + _GAP_INCHES) * column, top, _WIDE_INCHES, cell_height)
+
+    steps, latents = range(len(maps.steps)), range(len(maps.latents))
+    labels = [
+        _Label(f"cross-attend {number}", box(0, step)[0] + _WIDE_INCHES / 2, _TOP_INCHES - 0.04, _ABOVE)
+        for step, number in enumerate(maps.steps)
+    ]
+    for row, name in enumerate(("input", *(f"latent {latent}" for latent in maps.latents))):
+        labels.append(_Label(name, 0.64, box(row, 0)[1] + cell_height / 2, _BESIDE))
+    return _Places(
+        pictures=[box(0, step) for step in steps],
+        maps={(step, latent): box(latent + 1, step) for step in steps for latent in latents},
+        labels=labels,
+    )
 
 
 def _paint(scores: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -169,12 +209,6 @@ def _blend(painted: np.ndarray, picture: np.ndarray) -> np.ndarray:
     grey = picture.mean(axis=2, keepdims=True)
     blended: np.ndarray = np.rint(_OVERLAY * painted + (1 - _OVERLAY) * grey).astype(np.uint8)
     return blended
-
-
-def _sharp(picture: np.ndarray) -> np.ndarray:
-    """Enlarges a small picture by whole pixels, so that drawing it does not blur it."""
-    factor = max(1, 336 // max(picture.shape[:2]))
-    return scale_nearest(picture, factor * picture.shape[0], factor * picture.shape[1])
 
 
 def _caption(softmax: bool, overlay: bool) -> str:

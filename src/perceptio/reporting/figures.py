@@ -2,7 +2,9 @@
 
 import io
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 
-def new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
-    """Returns an empty figure of a size in inches, with a layout that keeps texts apart.
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
+) -> "matplotlib.figure.Figure":
+    """Returns an empty figure of a size in inches; unless `layout` is None, with one that keeps texts apart.
 
     Raises:
         MissingExtraError: matplotlib is not installed or cannot be loaded.
@@ -26,7 +30,7 @@ def new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
         from matplotlib.figure import Figure
     except (ImportError, OSError, RuntimeError) as error:
         raise MissingExtraError("drawing plots", "report") from error
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -34,11 +38,17 @@ def new_figure(width: float, height: float) -> "matplotlib.figure.Figure":
 def figure_png(figure: "matplotlib.figure.Figure") -> bytes:
     """Returns the figure as a PNG file."""
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # `plot_name` replaces class names the font cannot draw; in captions a box for a rare sign is good enough.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+    with rare_signs_as_boxes():
         figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.12)
     return buffer.getvalue()
+
+
+@contextmanager
+def rare_signs_as_boxes() -> Iterator[None]:
+    """Draws a sign that the font lacks as a box, silently: `plot_name` replaces such class names before."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        yield
 
 
 def colour_map(values: np.ndarray) -> np.ndarray:
@@ -62,14 +72,6 @@ def plot_name(name: str, index: int, limit: int = 24) -> str:
     """
     text = shorten(visible(name), limit)
     return text if _can_draw(text) else f"class {index}"
-
-
-def hide_frame(axes: "matplotlib.axes.Axes") -> None:
-    """Removes ticks and frame, for axes that only carry a picture."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def use_whole_numbers(axes: "matplotlib.axes.Axes") -> None:

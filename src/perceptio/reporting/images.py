@@ -35,7 +35,7 @@ def scale_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Returns the first two axes resampled to height x width by repeating or dropping whole pixels."""
     rows = np.arange(height) * image.shape[0] // height
     columns = np.arange(width) * image.shape[1] // width
-    scaled: np.ndarray = image[rows[:, None], columns]
+    scaled: np.ndarray = image[rows][:, columns]
     return scaled
 
 

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from perceptio.reporting.figures import figure_png, hide_frame, new_figure
 from perceptio.reporting.images import to_rgb
-from perceptio.reporting.style import TEXT, shorten
+from perceptio.reporting.sheet import Sheet
+from perceptio.reporting.style import shorten
 from perceptio.reporting.visible import visible
 
-_CELL_PIXELS = 192
 _MAX_COLUMNS = 8
 _CELL_INCHES = 1.75
 _WIDE = 0.7  # pictures no higher than this share of their width are wide
 _WIDE_CELL_INCHES = 2.8
+_GAP_INCHES = 0.1
+_LINE_INCHES = 0.15  # of a caption
 _CAPTION_CHARACTERS = 24
 
 
@@ -47,13 +48,13 @@ def draw_sample_grid(images: Sequence[np.ndarray], captions: Sequence[str], path
     )
     num_rows = math.ceil(len(images) / num_columns)
     caption_lines = max(caption.count("\n") + 1 for caption in captions)
-    cell_height = (cell_width - 0.1) * tallest + 0.19 * caption_lines
-    figure = new_figure(cell_width * num_columns, cell_height * num_rows)
-    grid = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
-    for axes in grid:
-        hide_frame(axes)
-    for axes, picture, caption in zip(grid, pictures, captions, strict=False):
-        axes.imshow(picture, interpolation="nearest" if max(picture.shape) <= _CELL_PIXELS else "auto")
+    picture_width, picture_height = cell_width - _GAP_INCHES, (cell_width - _GAP_INCHES) * tallest
+    cell_height = picture_height + _LINE_INCHES * caption_lines + _GAP_INCHES
+    sheet = Sheet(cell_width * num_columns, cell_height * num_rows)
+    for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(index, num_columns)
+        left, top = cell_width * column, cell_height * row
+        sheet.picture(picture, left + _GAP_INCHES / 2, top, picture_width, picture_height)
         lines = [shorten(visible(line), _CAPTION_CHARACTERS) for line in caption.split("\n")]
-        axes.set_xlabel("\n".join(lines), fontsize=8, color=TEXT, parse_math=False)
-    path.write_bytes(figure_png(figure))
+        sheet.text("\n".join(lines), left + cell_width / 2, top + picture_height + 0.04, fontsize=8)
+    sheet.save(path)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from perceptio.errors import UsageError
-from perceptio.runs.check import Check
+from perceptio.runs.check import Check, EvaluationCheck
 from perceptio.runs.config import RunConfig
 from perceptio.runs.workbench import Workbench
 from perceptio.training.job import EvaluationReport, Event, Report, StepReport
@@ -26,9 +26,9 @@ def fit_to_time(bench: Workbench, check: Check, seconds_left: float) -> RunConfi
         UsageError: not even a tenth of an epoch and its evaluation fit.
     """
     config = bench.config
-    usable = USED_SHARE * (seconds_left - ending_seconds(bench, check))
+    usable = USED_SHARE * (seconds_left - ending_seconds(bench, check.evaluation))
     epoch = check.seconds_a_step(bench.workers) * steps_per_epoch(bench)
-    evaluation = evaluation_seconds(bench, check, "validation")
+    evaluation = evaluation_seconds(bench, check.evaluation, "validation")
     epochs = usable / (epoch + evaluation / config.training.evaluate_every_epochs)
     if epochs < config.training.evaluate_every_epochs:
         epochs = (usable - evaluation) / epoch  # one evaluation, at the end
@@ -38,7 +38,7 @@ def fit_to_time(bench: Workbench, check: Check, seconds_left: float) -> RunConfi
         raise UsageError(
             f"--time is too short: {max(0.0, seconds_left):.0f} s are left after reading the files, an epoch takes "
             f"{epoch:.0f} s, its evaluation {evaluation:.0f} s and what comes after training "
-            f"{ending_seconds(bench, check):.0f} s. Give it more (a number alone is seconds, 2m are two "
+            f"{ending_seconds(bench, check.evaluation):.0f} s. Give it more (a number alone is seconds, 2m are two "
             "minutes), or take a smaller model or input"
         )
     return stretched(config, round(epochs, 2))
@@ -83,11 +83,11 @@ def planned_seconds(bench: Workbench, check: Check) -> float:
     """Returns what the whole run takes, roughly, if it does not end early."""
     config = bench.config
     epoch = check.seconds_a_step(bench.workers) * steps_per_epoch(bench)
-    evaluation = evaluation_seconds(bench, check, "validation") / config.training.evaluate_every_epochs
-    return config.epochs * (epoch + evaluation) + ending_seconds(bench, check)
+    evaluation = evaluation_seconds(bench, check.evaluation, "validation") / config.training.evaluate_every_epochs
+    return config.epochs * (epoch + evaluation) + ending_seconds(bench, check.evaluation)
 
 
-def ending_seconds(bench: Workbench, check: Check) -> float:
+def ending_seconds(bench: Workbench, check: EvaluationCheck) -> float:
     """Returns what comes after training, roughly: the best weights on validation and test samples, and the report."""
     return CLOSING_SECONDS + sum(evaluation_seconds(bench, check, split) for split in ("validation", "test"))
 
@@ -97,11 +97,9 @@ def steps_per_epoch(bench: Workbench) -> int:
     return max(1, len(bench.prepared.records("train")) // bench.batch_size)
 
 
-def evaluation_seconds(bench: Workbench, check: Check, split: str) -> float:
+def evaluation_seconds(bench: Workbench, check: EvaluationCheck, split: str) -> float:
     """Returns what measuring a split takes, roughly, once its samples are decoded."""
-    if check.evaluation_samples == 0:
-        return 0.0
-    return check.evaluation_seconds * len(bench.prepared.records(split)) / check.evaluation_samples
+    return check.seconds_for(len(bench.prepared.records(split)))
 
 
 def rough_time(seconds: float) -> str:

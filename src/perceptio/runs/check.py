@@ -26,6 +26,18 @@ LONGEST_WARM_UP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationCheck:
+    """What one batch of evaluation took: seconds and samples, none where its files cannot be read."""
+
+    seconds: float
+    num_samples: int
+
+    def seconds_for(self, num_samples: int) -> float:
+        """Returns what measuring so many samples takes, roughly, once they are decoded."""
+        return self.seconds * num_samples / self.num_samples if self.num_samples else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """What one batch of training and one of evaluation took. Seconds; loading is that of a single process.
 
@@ -36,8 +48,7 @@ class Check:
     batch_size: int
     step_seconds: float
     load_seconds: float
-    evaluation_seconds: float
-    evaluation_samples: int
+    evaluation: EvaluationCheck
     peak_memory_bytes: int
     micro_batch_size: int | None = None
 
@@ -121,13 +132,12 @@ def _check(bench: Workbench, num_micro_batches: int) -> Check:
         step_seconds = _time_step(bench, batch, targets)
         if step_seconds < LONGEST_WARM_UP_SECONDS:  # the first one also compiles kernels
             step_seconds = _time_step(bench, batch, targets)
-        evaluation_seconds, evaluation_samples = _time_evaluation(bench)
+        evaluation = check_evaluation(bench)
     return Check(
         batch_size=len(batch) * num_micro_batches * bench.accelerator.num_processes,
         step_seconds=step_seconds * num_micro_batches,
         load_seconds=load_seconds * num_micro_batches,
-        evaluation_seconds=evaluation_seconds,
-        evaluation_samples=evaluation_samples,
+        evaluation=evaluation,
         peak_memory_bytes=peak_memory_bytes(device),
     )
 
@@ -179,22 +189,22 @@ def _time_step(bench: Workbench, batch: Batch, targets: torch.Tensor) -> float:
     return time.monotonic() - began
 
 
-def _time_evaluation(bench: Workbench) -> tuple[float, int]:
-    """Returns seconds and samples of a batch of validation; nothing where its files cannot be read."""
+def check_evaluation(bench: Workbench) -> EvaluationCheck:
+    """Runs a batch of validation through the model, and moves the model to where the run computes."""
     batches = bench.evaluation_batches("validation")
     processes = bench.accelerator.num_processes
     size = min(len(batches.samples), evaluation_batch_size(bench.config, processes))
     make_safe(bench.prepared.survey, batches.samples, range(size), bench.reader.allowance(whole=True))
     batch = collate([batches.samples[index] for index in range(size)])
     if len(batch) == 0:
-        return 0.0, 0
+        return EvaluationCheck(seconds=0.0, num_samples=0)
     began = time.monotonic()
     predict_batches(
-        bench.model,
+        bench.model.to(bench.accelerator.device),
         [batch],
         task=bench.task,
         prepare=bench.config.streams.prepare,
         device=bench.accelerator.device,
         views_at_once=views_at_once(bench.config, processes),
     )
-    return time.monotonic() - began, size
+    return EvaluationCheck(seconds=time.monotonic() - began, num_samples=size)

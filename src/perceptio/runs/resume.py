@@ -11,7 +11,8 @@ from torch import Tensor
 from perceptio.data.split_file import read_split_rows
 from perceptio.disk import discard
 from perceptio.errors import DataError, UsageError
-from perceptio.runs.budget import CLOSING_SECONDS, Deadline, new_schedule, steps_per_epoch
+from perceptio.runs.budget import CLOSING_SECONDS, Deadline, ending_seconds, new_schedule, steps_per_epoch
+from perceptio.runs.check import check_evaluation
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import PreparedData, admitted, survey_data, write_data_files
 from perceptio.runs.data_changes import find_changes, prepare_changed
@@ -85,7 +86,8 @@ def resume_run(
                 _begin_again(bench, options, checkpoint, shown)
             for text in new_schedule(before, config, checkpoint.state.step, steps_per_epoch(bench)):
                 shown.fact("Schedule", text)
-            deadline = _deadline(options, checkpoint, shown, began=began)
+            with processes.agreed():
+                deadline = _deadline(bench, options, checkpoint, shown, began=began)
             return run_training(bench, options, shown, resume=checkpoint, deadline=deadline)
 
 
@@ -96,11 +98,25 @@ def _with_epochs(config: RunConfig, epochs: float | None) -> RunConfig:
     return replace(config, epochs=epochs, training=replace(config.training, patience_epochs=None))
 
 
-def _deadline(options: TrainOptions, checkpoint: Checkpoint, screen: Screen, *, began: float) -> Deadline:
+def _deadline(
+    bench: Workbench, options: TrainOptions, checkpoint: Checkpoint, screen: Screen, *, began: float
+) -> Deadline:
     if options.time is None:
         return Deadline(None)
-    screen.fact("Time", f"stops after {clock(options.time)}; the schedule stays, and --resume goes on with it")
-    deadline = Deadline(options.time - (time.monotonic() - began) - CLOSING_SECONDS)
+    # A model whose weights are sharded may not fit into one process, where the check would put it.
+    ending = CLOSING_SECONDS if options.sharding == "full" else ending_seconds(bench, check_evaluation(bench))
+    left = options.time - (time.monotonic() - began)
+    if left <= ending:
+        raise UsageError(
+            f"--time is too short: {max(0.0, left):.0f} s are left after reading the files, and what comes after "
+            f"training takes {ending:.0f} s. Give it more (a number alone is seconds, 2m are two minutes)"
+        )
+    screen.fact(
+        "Time",
+        f"stops after {clock(options.time)}, of which the end takes about {clock(ending)}; the schedule stays, and "
+        "--resume goes on with it",
+    )
+    deadline = Deadline(left - ending)
     deadline.has_evaluated = checkpoint.state.best_step is not None
     return deadline
 

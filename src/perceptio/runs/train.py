@@ -188,7 +188,7 @@ def _open(
         left = options.time - (time.monotonic() - began)
         # The processes' clocks differ: the first one's plan is everybody's.
         bench = replace(bench, config=processes.first_does(lambda: fit_to_time(bench, check, left)))
-        deadline = Deadline(left - ending_seconds(bench, check))
+        deadline = Deadline(left - ending_seconds(bench, check.evaluation))
         reasons = reasons_that_hold(reasons, config, bench.config)
     show_plan(bench, None if check is None else planned_seconds(bench, check), screen, reasons)
     if options.time is not None:

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +23,17 @@ from perceptio.runs.budget import (
     rough_time,
     stretched,
 )
-from perceptio.runs.check import Check, _largest, check_batches, refuse_equal_samples
+from perceptio.runs.check import Check, EvaluationCheck, _largest, check_batches, refuse_equal_samples
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import PreparedData, Survey, prepare_data, survey_data
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import make_accelerator
 from perceptio.runs.memory import with_room
 from perceptio.runs.opening import Reason, reasons_that_hold, show_check
+from perceptio.runs.resume import _deadline
 from perceptio.runs.screen import SilentScreen
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench
+from perceptio.training.checkpoint import Checkpoint, LoopState
 from perceptio.training.job import EvaluationReport, Event, StepReport
 from perceptio.training.processes import Processes
 from perceptio.training.schedule import ScheduleConfig
@@ -48,7 +51,7 @@ class Facts(SilentScreen):
 
 
 CHECK = Check(
-    batch_size=8, step_seconds=2.0, load_seconds=3.0, evaluation_seconds=1.0, evaluation_samples=3,
+    batch_size=8, step_seconds=2.0, load_seconds=3.0, evaluation=EvaluationCheck(seconds=1.0, num_samples=3),
     peak_memory_bytes=10**9,
 )  # fmt: skip
 
@@ -71,8 +74,8 @@ def test_a_check_runs_both_kinds_of_batches_and_changes_nothing(bench: Workbench
     weights = {name: value.clone() for name, value in bench.model.state_dict().items()}
     drawn = torch.random.get_rng_state()
     check = check_batches(bench)
-    assert (check.batch_size, check.evaluation_samples) == (8, 8)
-    assert min(check.step_seconds, check.load_seconds, check.evaluation_seconds) > 0
+    assert (check.batch_size, check.evaluation.num_samples) == (8, 8)
+    assert min(check.step_seconds, check.load_seconds, check.evaluation.seconds) > 0
     assert check.peak_memory_bytes > 10**7
     assert torch.equal(drawn, torch.random.get_rng_state())
     for name, value in bench.model.state_dict().items():
@@ -179,7 +182,7 @@ ENDING = 12.0 + 3.0 + 3.0
 
 
 def test_the_plan_counts_steps_evaluations_and_the_ending(bench: Workbench):
-    assert evaluation_seconds(bench, CHECK, "validation") == 3.0
+    assert evaluation_seconds(bench, CHECK.evaluation, "validation") == 3.0
     assert planned_seconds(bench, CHECK) == pytest.approx(3 * (3 * 5.0 + 3.0) + ENDING)
     rarely = replace(bench.config, training=replace(bench.config.training, evaluate_every_epochs=3.0))
     assert planned_seconds(replace(bench, config=rarely), CHECK) == pytest.approx(3 * (3 * 5.0 + 1.0) + ENDING)
@@ -232,6 +235,29 @@ def test_a_deadline_waits_for_weights_worth_keeping():
     report(event)
     assert told == [event]
     assert [over.is_over, over.or_asked(lambda: False)(), Deadline(60.0).is_over] == [True, True, False]
+
+
+def resumed_deadline(bench: Workbench, seconds: float, screen: Facts) -> Deadline:
+    state = LoopState(step=3, best_step=3)
+    checkpoint = Checkpoint(path=Path(), model={}, optimizer={}, average=None, state=state, facts={})
+    options = TrainOptions(device="cpu", workers=0, time=seconds)
+    return _deadline(bench, options, checkpoint, screen, began=time.monotonic())
+
+
+def test_a_run_that_goes_on_keeps_time_for_its_end(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("perceptio.runs.resume.check_evaluation", lambda bench: CHECK.evaluation)
+    screen = Facts()
+    deadline = resumed_deadline(bench, 100.0, screen)
+    assert deadline.at == pytest.approx(time.monotonic() + 100.0 - ENDING, abs=1.0)
+    assert deadline.has_evaluated
+    assert screen.told == [
+        (
+            "Time",
+            "stops after 1:40, of which the end takes about 0:18; the schedule stays, and --resume goes on with it",
+        )
+    ]
+    with pytest.raises(UsageError, match=r"^--time is too short: 12 s are left after reading the files, and what come"):
+        resumed_deadline(bench, 12.0, screen)
 
 
 def test_options_that_cannot_be():
