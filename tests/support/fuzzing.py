@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -140,14 +141,40 @@ def _read_sample(kind: str, path: Path, past: list[bool]) -> None:
 
 
 def _read_table(path: Path, past: list[bool]) -> None:
-    from perceptio.data.manifest import read_manifest
-    from perceptio.data.manifest_rows import ROW_READERS
+    from perceptio.data import manifest, manifest_rows
 
+    read_rows = manifest_rows.TEXT_ROW_READERS.get(path.suffix)
+    if read_rows is None:
+        _read_parquet(path, past)
+        return
     try:
-        past[0] = next(iter(ROW_READERS[path.suffix](path, Limits())), None) is not None
+        past[0] = next(iter(read_rows(path, Limits())), None) is not None
     except DataError:
         past[0] = False
-    read_manifest(path, Limits())
+    manifest.read_manifest(path, Limits())
+
+
+def _read_parquet(path: Path, past: list[bool]) -> None:
+    """Does in this process, which is a child, what `read_parquet_rows` does in a child of its own."""
+    from perceptio.data import manifest, parquet_rows
+
+    class Here:
+        def __init__(self, work: Any, allowance: Allowance, **options: Any) -> None:
+            self.map = lambda parts: map(work, parts)
+
+        def __enter__(self) -> "Here":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    try:
+        parquet_rows.ParquetReader(str(path), ())(-1)
+        past[0] = True
+    except DataError:
+        past[0] = False
+    with patch.object(parquet_rows, "Children", Here):
+        manifest.read_manifest(path, Limits())
 
 
 def _read_json(path: Path, past: list[bool]) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from perceptio.data.limits import Limits, check_file
 from perceptio.data.manifest_cells import cell_labels, cell_text, relative_name
-from perceptio.data.manifest_rows import ROW_READERS, Row
+from perceptio.data.manifest_rows import TEXT_ROW_READERS, Row, Rows
 from perceptio.data.names import check_classes, printable, split_of, suffix_of
+from perceptio.data.parquet_rows import read_parquet_rows
 from perceptio.data.records import FileSource, Record, sort_records
 from perceptio.errors import DataError, FileError, UsageError, nearest
 
-MANIFEST_SUFFIXES = tuple(ROW_READERS)
+MANIFEST_SUFFIXES = (*TEXT_ROW_READERS, ".parquet")
 
 _FILE_COLUMNS = ("file", "path", "file_name", "image")
 _LABEL_COLUMNS = ("label", "labels")
@@ -54,7 +55,7 @@ def read_manifest(path: Path, limits: Limits, part_columns: Sequence[str] = ()) 
         UsageError: the suffix is none of .csv, .jsonl, .parquet.
     """
     suffix = suffix_of(path.name)
-    if suffix not in ROW_READERS:
+    if suffix not in MANIFEST_SUFFIXES:
         raise UsageError(f"{path.name} is no manifest; it must end in {', '.join(MANIFEST_SUFFIXES)}")
     try:
         check_file(path, None, limits)
@@ -63,7 +64,7 @@ def read_manifest(path: Path, limits: Limits, part_columns: Sequence[str] = ()) 
     columns: _Columns | None = None
     lines: dict[str, int] = {}
     records = []
-    for number, row in ROW_READERS[suffix](path, limits):
+    for number, row in _rows_of(path, limits, part_columns):
         if columns is None or suffix == ".jsonl":
             columns = _find_columns(tuple(row), path.name, columns, part_columns)
         where = f"{path.name}, line {number:,}"
@@ -89,6 +90,13 @@ def read_manifest(path: Path, limits: Limits, part_columns: Sequence[str] = ()) 
         notes=_notes(path.name, columns, records),
         root=path.parent,
     )
+
+
+def _rows_of(path: Path, limits: Limits, part_columns: Sequence[str]) -> Rows:
+    suffix = suffix_of(path.name)
+    if suffix == ".parquet":
+        return read_parquet_rows(path, limits, dict.fromkeys((*_KNOWN_COLUMNS, *part_columns)))
+    return TEXT_ROW_READERS[suffix](path, limits)
 
 
 def _find_columns(names: Sequence[str], table: str, before: _Columns | None, part_columns: Sequence[str]) -> _Columns:

@@ -1,4 +1,4 @@
-"""Streams the rows of a CSV, JSONL or Parquet file, within the limits and without ever holding the whole file."""
+"""Streams the rows of a CSV or JSONL file, within the limits and without ever holding the whole file."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from perceptio.data.limits import Limits
-from perceptio.errors import DataError, MissingExtraError
+from perceptio.errors import DataError
 from perceptio.json_values import parse_json
 
 Row: TypeAlias = Mapping[str, Any]
@@ -34,7 +34,8 @@ def _lines(file: IO[bytes], name: str, limits: Limits) -> Iterator[str]:
         yield text
 
 
-def _check_columns(columns: list[str], name: str, limits: Limits) -> list[str]:
+def check_columns(columns: list[str], name: str, limits: Limits) -> None:
+    """Raises DataError where there are too many columns, or two of one name."""
     if len(columns) > limits.max_manifest_columns:
         raise DataError(
             f"{name} has {len(columns):,} columns; the limit is {limits.max_manifest_columns} "
@@ -43,7 +44,6 @@ def _check_columns(columns: list[str], name: str, limits: Limits) -> list[str]:
     repeated = sorted({column for column in columns if columns.count(column) > 1})
     if repeated:
         raise DataError(f"{name} has two columns called {repeated[0]!r}; each name may stand once")
-    return columns
 
 
 def read_csv_rows(path: Path, limits: Limits) -> Rows:
@@ -61,7 +61,7 @@ def read_csv_rows(path: Path, limits: Limits) -> Rows:
             columns = [column.strip() for column in next(csv.reader([header], delimiter=delimiter), [])]
         except csv.Error as error:
             raise DataError(f"{path.name}, line 1: not valid CSV ({error})") from error
-        _check_columns(columns, path.name, limits)
+        check_columns(columns, path.name, limits)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
             for cells in reader:
@@ -94,43 +94,11 @@ def read_jsonl_rows(path: Path, limits: Limits) -> Rows:
                 raise DataError(f"{path.name}, line {number:,}: not valid JSON ({error})") from error
             if not isinstance(row, dict):
                 raise DataError(f'{path.name}, line {number:,}: must be an object such as {{"file": .., "label": ..}}')
-            _check_columns(list(row), f"{path.name}, line {number:,}", limits)
+            check_columns(list(row), f"{path.name}, line {number:,}", limits)
             yield number, row
 
 
-def read_parquet_rows(path: Path, limits: Limits) -> Rows:
-    """Yields (row number, row) of a Parquet file, batch by batch.
-
-    Raises:
-        DataError: it is none, or more than the limits allow.
-        MissingExtraError: pyarrow is not installed, or its libraries do not load.
-        OSError: the disk failed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except (ImportError, OSError, RuntimeError) as error:
-        raise MissingExtraError("reading Parquet files", "tables") from error
-    try:
-        with pyarrow.parquet.ParquetFile(path) as table:
-            _check_columns(list(table.schema_arrow.names), path.name, limits)
-            number = 0
-            for batch in table.iter_batches(batch_size=4096):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except DataError:
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        # Of a damaged file pyarrow also raises OSError (without a number), UnicodeDecodeError and others.
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise DataError(f"{path.name}: not a valid Parquet file ({reason})") from error
-
-
-ROW_READERS: dict[str, Callable[[Path, Limits], Rows]] = {
+TEXT_ROW_READERS: dict[str, Callable[[Path, Limits], Rows]] = {
     ".csv": read_csv_rows,
     ".jsonl": read_jsonl_rows,
-    ".parquet": read_parquet_rows,
 }

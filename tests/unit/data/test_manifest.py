@@ -1,15 +1,21 @@
 import contextlib
+import datetime
 import json
 import sys
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perceptio.data.limits import Limits
 from perceptio.data.manifest import read_manifest
 from perceptio.data.manifest_cells import split_labels
+from perceptio.data.parquet_rows import ParquetReader
 from perceptio.data.records import MAIN
 from perceptio.errors import DataError, MissingExtraError, UsageError
+from support.harmful import act
 
 
 def write(folder: Path, text: str | bytes, name: str = "metadata.csv") -> Path:
@@ -150,11 +156,11 @@ def test_bad_jsonl(tmp_path: Path, limits: Limits, text: str, message: str) -> N
         read_manifest(write(tmp_path, text, "m.jsonl"), limits)
 
 
-def test_without_pyarrow_the_way_out_is_said(tmp_path: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     message = r"^reading Parquet files needs an .*: pip install 'perceptio\[tables\]'$"
     with pytest.raises(MissingExtraError, match=message):
-        read_manifest(write(tmp_path, "x", "m.parquet"), limits)
+        ParquetReader(str(write(tmp_path, "x", "m.parquet")), ())(-1)
 
 
 def test_a_first_line_that_is_no_csv(tmp_path: Path, limits: Limits) -> None:
@@ -186,6 +192,55 @@ def test_bad_parquet(tmp_path: Path, limits: Limits) -> None:
     pytest.importorskip("pyarrow.parquet")
     with pytest.raises(DataError, match=r"^m\.parquet: not a valid Parquet file \("):
         read_manifest(write(tmp_path, "not parquet", "m.parquet"), limits)
+
+
+def test_a_parquet_table_is_read_by_row_groups_and_only_what_is_wanted(tmp_path: Path, limits: Limits) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "file": [f"{number}.png" for number in range(5)],
+        "label": [datetime.date(2026, 1, day) for day in (1, 2, 1, 2, 1)],
+        "thumbnail": [b"\xff"] * 5,
+        "group": [0.5, None, 2.0, 3.0, 4.0],
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "m.parquet", row_group_size=2)
+    assert list(ParquetReader(str(tmp_path / "m.parquet"), ("file", "split"))(1)["cells"]) == ["file"]
+    source = read_manifest(tmp_path / "m.parquet", limits)
+    assert rows(source)[:2] == [("0.png", ("2026-01-01",), None, "0.5"), ("1.png", ("2026-01-02",), None, None)]
+    assert len(source.records) == 5
+    assert "columns ignored: thumbnail" in source.notes
+
+
+@dataclass(frozen=True)
+class HarmfulParquet:
+    """Does harm, or answers what no reader of tables does."""
+
+    path: str
+    wanted: tuple[str, ...]
+    act: str
+
+    def __call__(self, part: int) -> Any:
+        if self.act in ("segfault", "eat"):
+            act(self.act)
+        header = {"columns": ["file", "label"], "row_groups": 1}
+        return {"no header": {"columns": [3]}}.get(self.act, header) if part < 0 else {"num_rows": 1, "cells": self.act}
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("segfault", r"^m\.parquet: kills its decoder \(SIGSEGV\)$"),
+        ("eat", r"^m\.parquet: needs more than 104,857,600 bytes \(--source\.limits\.max-decode-bytes\)$"),
+        ("no header", r"^m\.parquet: its decoder answers nonsense$"),
+        ("no cells", r"^m\.parquet: its decoder answers nonsense$"),
+    ],
+)
+def test_a_parquet_table_that_harms_its_decoder_harms_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, message: str
+) -> None:
+    monkeypatch.setattr("perceptio.data.parquet_rows.ParquetReader", partial(HarmfulParquet, act=what))
+    with pytest.raises(DataError, match=message):
+        read_manifest(write(tmp_path, "x", "m.parquet"), Limits(max_decode_bytes=100 * 2**20))
 
 
 @pytest.mark.parametrize(
