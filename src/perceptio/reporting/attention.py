@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from perceptio.reporting.figures import colour_map
 from perceptio.reporting.images import scale_nearest, to_rgb
-from perceptio.reporting.sheet import Sheet
-from perceptio.reporting.style import ABSENT, FAINT_TEXT
+from perceptio.reporting.sheet import Place, Sheet
+from perceptio.reporting.style import ABSENT
 from perceptio.reporting.visible import visible
 
 _CELL_INCHES = 1.25
@@ -19,10 +18,6 @@ _GAP_INCHES = 0.06
 _TOP_INCHES = 0.5  # title and column names
 _BOTTOM_INCHES = 0.4  # caption
 _OVERLAY = 0.6  # how much of an overlay is map; the rest is the image in grey
-_ABOVE = {"va": "bottom", "fontsize": 8, "color": FAINT_TEXT}
-_BESIDE = {"ha": "right", "va": "center", "fontsize": 8, "color": FAINT_TEXT}
-_UPWARDS = {"ha": "right", "va": "center", "fontsize": 9, "rotation": 90}
-
 _Box = tuple[float, float, float, float]  # left, top, width, height in inches
 
 
@@ -53,12 +48,13 @@ class AttentionMaps:
 
 @dataclass(frozen=True)
 class _Label:
-    """A text and where it is on the sheet, in inches, with its look for matplotlib."""
+    """A text and where it is on the sheet, in inches. Names of cross-attends are a little larger and darker."""
 
     text: str
     left: float
     top: float
-    look: dict[str, Any]
+    place: Place
+    is_step: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +109,12 @@ def draw_attention(image: np.ndarray, maps: AttentionMaps, path: Path, *, overla
         drawn = _paint(maps.scores[row, column], height, width)
         sheet.picture(_blend(drawn, picture) if overlay else drawn, *box)
     for label in places.labels:
-        sheet.text(label.text, label.left, label.top, **label.look)
+        size = 9 if label.is_step else 8
+        sheet.text(label.text, label.left, label.top, place=label.place, size=size, faint=not label.is_step)
     middle, bottom = places.size[0] / 2, places.size[1]
     if title:
-        sheet.text(visible(title), middle, 0.0, fontsize=11, fontweight="bold")
-    sheet.text(_caption(maps.softmax, overlay), middle, bottom, va="bottom", fontsize=8, color=FAINT_TEXT)
+        sheet.text(visible(title), middle, 0.0, size=11, bold=True)
+    sheet.text(_caption(maps.softmax, overlay), middle, bottom, place="above", faint=True)
     sheet.save(path)
 
 
@@ -164,13 +161,13 @@ def _places(maps: AttentionMaps, aspect: float) -> _Places:
         for row in range(len(maps.steps))
         for column in range(len(maps.latents))
     }
-    labels = [_Label("input", picture[2] / 2, _TOP_INCHES - 0.04, _ABOVE)]
+    labels = [_Label("input", picture[2] / 2, _TOP_INCHES - 0.04, "above")]
     for column, latent in enumerate(maps.latents):
         left, top, width, _ = boxes[0, column]
-        labels.append(_Label(f"latent {latent}", left + width / 2, top - 0.04, _ABOVE))
+        labels.append(_Label(f"latent {latent}", left + width / 2, top - 0.04, "above"))
     for row, step in enumerate(maps.steps):
         left, top, _, height = boxes[row, 0]
-        labels.append(_Label(f"cross-attend {step}", left - 0.06, top + height / 2, _UPWARDS))
+        labels.append(_Label(f"cross-attend {step}", left - 0.06, top + height / 2, "upwards", is_step=True))
     return _Places(pictures=[picture], maps=boxes, labels=labels)
 
 
@@ -184,11 +181,11 @@ def _places_of_wide(maps: AttentionMaps, aspect: float) -> _Places:
 
     steps, latents = range(len(maps.steps)), range(len(maps.latents))
     labels = [
-        _Label(f"cross-attend {number}", box(0, step)[0] + _WIDE_INCHES / 2, _TOP_INCHES - 0.04, _ABOVE)
+        _Label(f"cross-attend {number}", box(0, step)[0] + _WIDE_INCHES / 2, _TOP_INCHES - 0.04, "above", is_step=True)
         for step, number in enumerate(maps.steps)
     ]
     for row, name in enumerate(("input", *(f"latent {latent}" for latent in maps.latents))):
-        labels.append(_Label(name, 0.64, box(row, 0)[1] + cell_height / 2, _BESIDE))
+        labels.append(_Label(name, 0.64, box(row, 0)[1] + cell_height / 2, "left"))
     return _Places(
         pictures=[box(0, step) for step in steps],
         maps={(step, latent): box(latent + 1, step) for step in steps for latent in latents},

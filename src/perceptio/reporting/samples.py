@@ -56,5 +56,5 @@ def draw_sample_grid(images: Sequence[np.ndarray], captions: Sequence[str], path
         left, top = cell_width * column, cell_height * row
         sheet.picture(picture, left + _GAP_INCHES / 2, top, picture_width, picture_height)
         lines = [shorten(visible(line), _CAPTION_CHARACTERS) for line in caption.split("\n")]
-        sheet.text("\n".join(lines), left + cell_width / 2, top + picture_height + 0.04, fontsize=8)
+        sheet.text("\n".join(lines), left + cell_width / 2, top + picture_height + 0.04)
     sheet.save(path)

@@ -4,16 +4,19 @@ An axes for each picture would take most of the time that a run's plots take: a 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from perceptio.reporting.figures import new_figure, rare_signs_as_boxes
 from perceptio.reporting.images import scale_nearest
-from perceptio.reporting.style import TEXT
+from perceptio.reporting.style import FAINT_TEXT, TEXT
 
 _LONGEST_PIXELS = 336  # up to which a small picture is enlarged by whole pixels, so that drawing it does not blur it
 _MARGIN_INCHES = 0.12
+_VERTICAL = {"below": "top", "above": "bottom", "left": "center", "upwards": "center"}
+
+Place: TypeAlias = Literal["below", "above", "left", "upwards"]
 
 
 class Sheet:
@@ -41,14 +44,34 @@ class Sheet:
             interpolation="auto",
         )
 
-    def text(self, text: str, left: float, top: float, **look: Any) -> None:
-        """Writes a text below a place, which is its middle.
+    def text(
+        self,
+        text: str,
+        left: float,
+        top: float,
+        *,
+        place: Place = "below",
+        size: float = 8,
+        faint: bool = False,
+        bold: bool = False,
+    ) -> None:
+        """Writes a text of a size in points below, above or left of a place, centred on it.
 
         Args:
-            look: of matplotlib's Text, such as fontsize and rotation; `ha` and `va` place it otherwise.
+            place: "upwards" is left of it, turned so that it reads upwards.
         """
-        look = {"ha": "center", "va": "top", "color": TEXT, **look}
-        self._axes.text(left, top, text, parse_math=False, **look)
+        self._axes.text(
+            left,
+            top,
+            text,
+            horizontalalignment="center" if place in ("below", "above") else "right",
+            verticalalignment=_VERTICAL[place],
+            rotation=90 if place == "upwards" else 0,
+            fontsize=size,
+            fontweight="bold" if bold else "normal",
+            color=FAINT_TEXT if faint else TEXT,
+            parse_math=False,
+        )
 
     def save(self, path: Path) -> None:
         """Writes the sheet as PNG with a margin, larger where a text does not fit."""

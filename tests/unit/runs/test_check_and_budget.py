@@ -256,7 +256,11 @@ def test_a_run_that_goes_on_keeps_time_for_its_end(bench: Workbench, monkeypatch
             "stops after 1:40, of which the end takes about 0:18; the schedule stays, and --resume goes on with it",
         )
     ]
-    with pytest.raises(UsageError, match=r"^--time is too short: 12 s are left after reading the files, and what come"):
+    message = (
+        r"^--time is too short: 12 s are left after reading the files, and what comes after training takes 18 s\. Give "
+        r"it more \(a number alone is seconds, 2m are two minutes\)$"
+    )
+    with pytest.raises(UsageError, match=message):
         resumed_deadline(bench, 12.0, screen)
 
 
