@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -133,6 +134,58 @@ def test_every_single_flipped_byte_of_the_weights_is_noticed(tmp_path: Path):
         file.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
         with pytest.raises(DataError, match=r"model.safetensors is damaged: \d+ bytes, \d+ were written"):
             read_newest_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+def test_a_flipped_byte_of_any_other_file_is_noticed_or_changes_nothing(tmp_path: Path, name: str):
+    """Of the manifest a byte may be no more than a space: then what is read is what was written."""
+    file = write(tmp_path, 7) / name
+    content = file.read_bytes()
+    before = read_newest_checkpoint(tmp_path)
+    num_unnoticed = 0
+    for position in range(0, len(content), 1 if name.endswith(".json") else 7):
+        file.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        try:
+            found = read_newest_checkpoint(tmp_path)
+        except DataError:
+            continue
+        num_unnoticed += 1
+        assert (found.state, found.facts) == (before.state, before.facts)
+        assert all(torch.equal(found.model[key], before.model[key]) for key in before.model | found.model)
+        assert all(torch.equal(found.optimizer[key], before.optimizer[key]) for key in before.optimizer)
+    assert num_unnoticed == 0 or name == "manifest.json"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_retention_keeps_what_matters_over_random_histories(tmp_path: Path, seed: int):
+    """Saves, better results, damage, leftovers and returns to an older step, in any order."""
+    random = np.random.default_rng(seed)
+    model, optimizer = make()
+    step, best, damaged = 0, None, set()
+    for _ in range(40):
+        step += int(random.integers(1, 4))
+        if random.random() < 0.3:
+            best = step
+        state = replace(STATE, step=step, best_step=best)
+        written = write_checkpoint(tmp_path, *contents(model, optimizer), state, facts=FACTS)
+        damaged.discard(step)
+        written_steps = sorted(int(path.name.removeprefix("step-")) for path in tmp_path.glob("step-*"))
+        newest_three = [other for other in written_steps if other <= step][-3:]
+        assert prune(tmp_path, newest=step, best=best, keep=3) == []
+        there = steps_there(tmp_path)
+        assert {*newest_three, best} - {None} <= set(there), "the newest three and the best stay"
+        assert max(there) == step, "what was passed over is gone"
+        bests = {read_checkpoint(tmp_path, other).state.best_step for other in there if other not in damaged}
+        assert len(there) <= 3 + len(bests | {best})
+        assert read_newest_checkpoint(tmp_path).path == written
+        if random.random() < 0.2:
+            shutil.copytree(written, written.with_name(f".tmp-{written.name}-{seed}"))
+        if random.random() < 0.2 and len(set(there) - damaged) > 1:
+            (written / "state.json").write_bytes(b"")
+            damaged.add(step)
+            went_on = read_newest_checkpoint(tmp_path).state
+            step, best = went_on.step, went_on.best_step
+            assert best is None or best in there, "the best that this one knows is there as well"
 
 
 def test_without_a_whole_checkpoint_the_message_says_what_is_wrong_with_each(tmp_path: Path):

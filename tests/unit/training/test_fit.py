@@ -2,6 +2,7 @@ import errno
 import math
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,44 @@ def test_resuming_at_any_step_ends_with_the_same_bytes(tmp_path: Path, stop_afte
     assert_weights_equal(whole, resumed)
     ends = [state_without_clocks(read_newest_checkpoint(job.checkpoints).state) for job in (whole, resumed)]
     assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_files_that_went_bad_are_replaced_alike_after_a_resume(tmp_path: Path, workers: int):
+    bad = {"config": ALL_RANDOM, "broken": (1, 5, 6)}
+    whole, recorder = trained(tmp_path / "whole", **bad)
+    stopped, early = make_job(tmp_path / "stopped", **bad), Recorder()
+    run_job(stopped, stop_after=2, report=early)
+    resumed, late = replace(make_job(tmp_path / "stopped", **bad), num_workers=workers), Recorder()
+    result = run_job(resumed, resume=read_newest_checkpoint(stopped.checkpoints), report=late)
+    assert early.losses + late.losses == recorder.losses
+    assert_weights_equal(whole, resumed)
+    assert {failure.name for failure in result.failures} <= {"1", "5", "6"}
+
+
+def test_a_run_goes_on_in_other_micro_batches(tmp_path: Path):
+    """As after a GPU had no room: the same samples, losses to rounding."""
+    one = replace(PLAIN, mixing=ALL_RANDOM.mixing)
+    _, recorder = trained(tmp_path / "whole", config=one)
+    stopped, early = make_job(tmp_path / "stopped", config=one), Recorder()
+    run_job(stopped, stop_after=3, report=early)
+    resumed = make_job(tmp_path / "stopped", config=replace(one, num_micro_batches=4))
+    late = Recorder()
+    run_job(resumed, resume=read_newest_checkpoint(stopped.checkpoints), report=late)
+    assert early.losses == recorder.losses[:3]
+    assert late.losses == pytest.approx(recorder.losses[3:], rel=1e-5)
+    assert late.losses != recorder.losses[3:], "not split at all"
+
+
+def test_a_checkpoint_folder_that_vanishes_in_mid_run_is_made_again(tmp_path: Path):
+    job, recorder = make_job(tmp_path), Recorder()
+
+    def evaluate(model):
+        shutil.rmtree(job.checkpoints, ignore_errors=True)
+        return {"accuracy": 0.5, "loss": 1.0}
+
+    result = run_job(replace(job, evaluate=evaluate), report=recorder)
+    assert (result.ended, newest(job), recorder.save_failures) == ("finished", 6, [])
 
 
 @pytest.mark.parametrize("part", ["load_optimizer", "manual_seed"])
