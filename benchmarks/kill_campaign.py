@@ -6,12 +6,14 @@ Every run trains on picture files with augmentation, mixup, cutmix, dropout, LAM
 the weights. It is killed by SIGKILL, loader workers and all, at aimed moments (support.aimed), and goes on in a new
 process each time. At the end the losses of every step (those taken twice included), all tensors and the state of the
 newest checkpoint, the best weights, metrics.jsonl (clocks and memory aside), the split and the test predictions must
-be those of the undisturbed run, byte for byte. `--without BREAK` builds resume wrongly (support.controls): the
-campaign must then fail. Exit code 1 if anything differs or an aim was missed.
+be those of the undisturbed run, byte for byte. `--signal TERM` or INT asks politely instead, as a batch system or
+Ctrl-C does: then the exit code must be the signal's as well. `--without BREAK` builds resume wrongly
+(support.controls): the campaign must then fail. Exit code 1 if anything differs or an aim was missed.
 """
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -38,7 +40,7 @@ TARGETS = ("save",) * 6 + ("step",) * 4 + ("evaluation",) * 3 + ("prune",) * 2
 MOMENTS = {"save": 30, "step": 10, "evaluation": 19, "prune": 10}
 MOST_SECONDS_INTO_A_STEP = 0.2
 SECONDS_TO_DIE = 10.0
-KILLED = -9
+EXIT_CODES = {"KILL": -9, "TERM": 143, "INT": 130}
 
 
 @dataclass
@@ -58,16 +60,21 @@ class Run:
         return [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
 
 
-def make_plan(num_runs: int, num_kills: int, seed: int) -> list[list[Aim]]:
-    """Returns the aims of each run, in order: targets by turns, each moment of a target before any comes again."""
+def make_plan(num_runs: int, num_kills: int, seed: int, number: int) -> list[list[Aim]]:
+    """Returns the aims of each run, in order: targets by turns, each moment of a target before any comes again.
+
+    Args:
+        number: of the signal.
+    """
     random = np.random.default_rng(seed)
     targets = random.permutation(list(islice(cycle(TARGETS), num_runs * num_kills))).tolist()
     places = {target: _places(target, random) for target in MOMENTS}
     plan = []
-    for number in range(num_runs):
+    for run in range(num_runs):
         steps = sorted(random.integers(FIRST_STEP, LAST_STEP + 1, num_kills).tolist())
-        of_run = targets[number * num_kills : (number + 1) * num_kills]
-        plan.append([replace(next(places[target]), step=step) for target, step in zip(of_run, steps, strict=True)])
+        of_run = targets[run * num_kills : (run + 1) * num_kills]
+        aims = [replace(next(places[target]), step=step) for target, step in zip(of_run, steps, strict=True)]
+        plan.append([replace(aim, signal=number) for aim in aims])
     return plan
 
 
@@ -83,8 +90,9 @@ def _places(target: str, random: np.random.Generator) -> Iterator[Aim]:
 class Campaign:
     """The folder, the processes that start others, and the undisturbed run."""
 
-    def __init__(self, folder: Path, workers: int, without: str | None) -> None:
+    def __init__(self, folder: Path, workers: int, without: str | None, exit_code: int) -> None:
         self.folder = folder
+        self.exit_code = exit_code
         self.workers = workers
         self.without = without
         config = everything_random(tiny_config(make_picture_folder(folder / "pictures", per_class=15), epochs=EPOCHS))
@@ -125,7 +133,7 @@ class Campaign:
         run.folder.mkdir()
         for place in range(len(aims) + 1):
             code = self._part(run, place, workers=self.workers)
-            if code != (KILLED if place < len(aims) else 0):
+            if code != (self.exit_code if place < len(aims) else 0):
                 run.problems.append(f"part {place + 1} ended with {code}")
                 return run
         run.problems += differing_parts(self.twin.folder / "run", run.folder / "run")
@@ -193,6 +201,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--signal", choices=list(EXIT_CODES), default="KILL")
     parser.add_argument("--without", choices=list(BREAKS))
     parser.add_argument("--out", type=Path, help="folder for the runs; default: a temporary one")
     arguments = parser.parse_args()
@@ -200,11 +209,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        campaign = Campaign(folder.resolve(), arguments.workers, arguments.without)
+        campaign = Campaign(folder.resolve(), arguments.workers, arguments.without, EXIT_CODES[arguments.signal])
+        number_of_signal = signal.Signals[f"SIG{arguments.signal}"]
+        plan = make_plan(arguments.runs, arguments.kills, arguments.seed, number_of_signal)
         runs = []
         print("| run | killed | equal |")
         print("| --- | --- | --- |", flush=True)
-        for number, aims in enumerate(make_plan(arguments.runs, arguments.kills, arguments.seed)):
+        for number, aims in enumerate(plan):
             run = campaign.disturbed(number, aims)
             killed = "; ".join(f"step {hit['step']}, {hit['phase']}: {hit['moment']}" for hit in run.hits)
             print(f"| {number + 1} | {killed} | {', '.join(run.problems) or 'yes'} |", flush=True)

@@ -42,12 +42,14 @@ class Aim:
         step: counted from 1.
         place: the moment within the phase, from 0.
         after_seconds: at a step: by the clock instead, so long after it began.
+        signal: what is sent. After any but SIGKILL the run goes on to a good end, and nothing more is aimed at.
     """
 
     target: str
     step: int
     place: int = 0
     after_seconds: float | None = None
+    signal: int = signal.SIGKILL
 
 
 class Moments:
@@ -112,11 +114,13 @@ class Moments:
         threading.Thread(target=wait, daemon=True).start()
 
     def kill(self) -> None:
-        """Notes what is hit, and ends all processes of this group."""
+        """Notes what is hit, and sends the signal to all processes of this group."""
+        assert self.aim is not None
         hit = {"step": self.step, "phase": "/".join(self.phases) or "between", "moment": self.name}
         with self.notes.open("a") as file:
             file.write(json.dumps(hit) + "\n")
-        os.killpg(0, signal.SIGKILL)
+        number, self.aim = self.aim.signal, None
+        os.killpg(0, number)
 
     def _is_aimed_at(self) -> bool:
         aim = self.aim
