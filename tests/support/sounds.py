@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1(wide)", 16: "hexadecagonal"}
 PCM, FLOAT = 1, 3
 
 

@@ -23,6 +23,9 @@ _LONG_LEAD_SECONDS = Fraction(12)
 _STRAY_SECONDS = Fraction(1, 100)
 # Vorbis changes between long and short blocks, and where it does FFmpeg's time stamps are off by half their difference.
 _VORBIS_STRAY_SECONDS = Fraction(1, 10)
+# PyAV takes a frame's planes to end at the first null. Behind eight or more there is none: what comes next in memory
+# would be read as sound, or end the process.
+_MOST_PLANES = 7
 # Formats that count samples in their time stamps and have no way to leave any out: a gap is damage.
 _WITHOUT_GAPS = frozenset({"flac", "ogg"})
 # Titles and the like at the beginning and end of an MP3 that is otherwise as long as its header says.
@@ -42,6 +45,7 @@ class Track:
         self.file = file
         self._limits = limits
         self._errors: type[Exception] = load_av().error.FFmpegError
+        self._interleaver: tuple[tuple[str, str, int], Any] | None = None
         self.reopen()
 
     def reopen(self) -> None:
@@ -252,5 +256,13 @@ class Track:
                 f"changes its sample rate from {self.sample_rate_hz:,} to {frame.sample_rate:,} Hz in the middle; "
                 "convert it to one rate"
             )
-        values = frame.to_ndarray()
-        return as_float(values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels))
+        channels = frame.layout.nb_channels
+        if not frame.format.is_planar:
+            return as_float(frame.to_ndarray().reshape(-1, channels))
+        if channels <= _MOST_PLANES:
+            return as_float(frame.to_ndarray().T)
+        kind = (frame.format.name, frame.layout.name, channels)
+        if self._interleaver is None or self._interleaver[0] != kind:
+            self._interleaver = kind, load_av().AudioResampler(frame.format.packed, frame.layout, frame.sample_rate)
+        parts = self._interleaver[1].resample(frame)
+        return as_float(np.concatenate([part.to_ndarray().reshape(-1, channels) for part in parts]))

@@ -305,6 +305,21 @@ def test_mixing() -> None:
     np.testing.assert_array_equal(mixing_weights(["FL", "FC"], 2), [[0.5, 0], [0.5, 1]])
 
 
+def test_eight_and_more_channels_that_lie_apart_in_memory(tmp_path: Path) -> None:
+    """PyAV counts their planes wrongly: 7.1 sound in AAC, ALAC and Opus ended the process that read it."""
+    stored = np.random.default_rng(0).integers(-(2**13), 2**13, (1009, 8)) / 2**15
+    eight = encode(tmp_path / "eight.m4a", stored, RATE, "alac", sample_format="s16p")
+    assert probe_audio(eight, Limits())["num_channels"] == 8
+    no_bass = mixing_weights(["FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC"], 1)
+    np.testing.assert_allclose(read(eight, 0.0, 1009, RATE), stored @ no_bass, rtol=0, atol=1e-6)
+    tones = np.sin(np.outer(np.arange(48_000), np.linspace(0.02, 0.1, 16))) / 2
+    options = {"mapping_family": "255"}
+    sixteen = encode(tmp_path / "sixteen.opus", tones, 48_000, "libopus", options=options, bit_rate=1_024_000)
+    heard = read(sixteen, 0.25, 24_000, 48_000)[:, 0]
+    expected = tones.mean(axis=1)[12_000:36_000]
+    assert np.abs(heard - expected).max() < 0.02 < np.abs(expected).max() / 4
+
+
 def test_files_of_six_and_of_one_channel(tmp_path: Path) -> None:
     stored = np.random.default_rng(0).integers(-(2**13), 2**13, (1009, 6)) / 2**15
     six = encode(tmp_path / "six.flac", stored, RATE, "flac", sample_format="s16")
