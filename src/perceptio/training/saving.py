@@ -3,6 +3,7 @@
 A disk that refuses costs a warning, and training goes on: what found no room is written with the next checkpoint.
 """
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ class Saver:
         if self.failed_in_a_row == MOST_FAILED_SAVES:
             raise PerceptioError(
                 f"{MOST_FAILED_SAVES} checkpoints in a row could not be written, the last at step {state.step}: "
-                f"{reason}. Make room, then go on with --resume."
+                f"{reason}. {_way_out(error)}, then go on with --resume."
             ) from error
         self._warn("checkpoint", state.step, reason)
 
@@ -134,3 +135,7 @@ class Saver:
         except OSError:  # the folder itself is gone
             room = ""
         return f"{error.strerror or error}: {folder}{room}"
+
+
+def _way_out(error: OSError) -> str:
+    return "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Mend that"
