@@ -241,7 +241,7 @@ class Tally:
             self.faults[number] = answer["fault"]
 
 
-def run(names: Sequence[str], numbers: range, *, num_children: int | None = None) -> Mapping[str, Tally]:
+def run(names: Sequence[str], numbers: Sequence[int], *, num_children: int | None = None) -> Mapping[str, Tally]:
     """Reads mutants of some formats in child processes and says what became of them, by format.
 
     The peak of memory is that of all formats together.
