@@ -15,6 +15,8 @@ from perceptio.tasks import metrics
 
 TaskKind = Literal["auto", "single_label", "multi_label"]
 
+_MOST_CLASSES_WITHOUT_TOP5 = 10  # five guesses among so few are nearly always enough
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
@@ -74,13 +76,13 @@ class SingleLabel:
         return torch.softmax(logits, dim=-1)
 
     def metrics(self, probabilities: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
-        """Returns accuracy, balanced accuracy and, for more than five classes, top-5 accuracy."""
+        """Returns accuracy, balanced accuracy and, for more than ten classes, top-5 accuracy."""
         true = targets.argmax(axis=1)
         found = {
             "accuracy": metrics.accuracy(probabilities, true),
             "balanced_accuracy": metrics.balanced_accuracy(probabilities, true),
         }
-        if probabilities.shape[1] > 5:
+        if probabilities.shape[1] > _MOST_CLASSES_WITHOUT_TOP5:
             found["top5_accuracy"] = metrics.accuracy(probabilities, true, top=5)
         return found
 

@@ -46,9 +46,14 @@ def test_single_label_probabilities_and_metrics():
     assert task.main_metric in found
 
 
-def test_more_than_five_classes_have_a_top_five():
-    probabilities = np.array([[0.3, 0.2, 0.15, 0.14, 0.11, 0.1]] * 2)
-    found = SingleLabel().metrics(probabilities, np.eye(6)[[4, 5]])
+@pytest.mark.parametrize("num_classes", [6, 10])
+def test_few_classes_have_no_top_five(num_classes: int):
+    assert "top5_accuracy" not in SingleLabel().metrics(np.eye(num_classes), np.eye(num_classes))
+
+
+def test_more_than_ten_classes_have_a_top_five():
+    probabilities = np.array([[0.3, 0.2, 0.15, 0.14, 0.11, 0.1, 0, 0, 0, 0, 0]] * 2)
+    found = SingleLabel().metrics(probabilities, np.eye(11)[[4, 5]])
     assert (found["accuracy"], found["top5_accuracy"]) == (0.0, 0.5)
 
 
