@@ -20,8 +20,13 @@ def register(modality: type[Modality]) -> type[Modality]:
     """Adds a modality of one's own, for this process; usable as a class decorator.
 
     Raises:
-        UsageError: the name of its kind is taken.
+        UsageError: the name of its kind is taken, or no other process could import it.
     """
+    if modality.__module__ == "__main__":
+        raise UsageError(
+            f"{modality.__name__} is defined in the script itself, where the processes that read files cannot import "
+            "it; put it into a module of its own, and import that"
+        )
     if MODALITIES.setdefault(modality.kind, modality) is not modality:
         raise UsageError(f"there is a modality {modality.kind!r} already; give yours another `kind`")
     return modality

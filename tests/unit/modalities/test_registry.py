@@ -135,6 +135,16 @@ def test_a_kind_is_registered_once():
     assert find_modality("image") is ImageModality
 
 
+def test_a_kind_that_no_other_process_could_import_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(PulseModality, "__module__", "__main__")
+    message = (
+        r"^PulseModality is defined in the script itself, where the processes that read files cannot import it; put it "
+        r"into a module of its own, and import that$"
+    )
+    with pytest.raises(UsageError, match=message):
+        register(PulseModality)
+
+
 def test_an_unknown_kind_names_the_nearest():
     assert find_modality("pulse") is PulseModality
     with pytest.raises(UsageError, match=r"^unknown kind 'imgae'\. Nearest: image\.$"):
