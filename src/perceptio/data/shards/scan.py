@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from perceptio.data.limits import Limits
-from perceptio.data.names import check_record_name, is_ignored, is_not_a_sample, suffix_of
+from perceptio.data.names import bytewise, check_record_name, is_ignored, is_not_a_sample, suffix_of
 from perceptio.data.shards.tar import CutError, Entry, walk_tar
 from perceptio.errors import FileError
 
@@ -103,7 +103,7 @@ def scan_shard(stream: io.BufferedIOBase, name: str, size: int, limits: Limits) 
 
 def why_refused(name: str, size: int, limits: Limits) -> str | None:
     """Returns why a member of this name and size is not used; None: it is."""
-    encoded = name.encode("utf-8", "surrogateescape")
+    encoded = bytewise(name)
     if len(encoded) > limits.max_member_name_bytes:
         return f"its name has {len(encoded):,} bytes; the limit is {limits.max_member_name_bytes:,}"
     if name.startswith("/") or "\\" in name or ".." in name.split("/"):

@@ -46,6 +46,7 @@ def test_an_index_comes_back_as_it_was_and_is_written_the_same_each_time() -> No
             "lists shards twice, or more than 100,000 (--source.limits.max-shards)",
         ),
         (b'{"format": 1, "shards": ["../a.tar"]}\n', "lists shards that do not lie beside it"),
+        (b'{"format": 1, "shards": ["a\\ud800.tar"]}\n', "lists shards that do not lie beside it"),
         (b'{"format": 1, "shards": ["a.tar"]}\n', "truncated index: it lists 1 shards and describes 0"),
         (changed(name="b.tar"), "damaged index: it describes other shards than it lists"),
         (changed(size="9"), "damaged index: a shard is described by other values than it should be"),
