@@ -118,6 +118,17 @@ def test_when_one_process_fails_all_end_with_its_message(scene: Scene):
     assert read_newest_checkpoint(scene.folder / "failed" / "checkpoints").state.step == 3
 
 
+def test_when_one_process_is_killed_the_first_says_so_before_the_launcher_ends_it(scene: Scene):
+    done = launch(*scene.start, "--out", "killed", cwd=scene.folder, trouble=Trouble(fail="kill", rank=1))
+    assert done.code != 0
+    (said,) = done.errors
+    assert said.startswith("error: process 0 waited in vain for another one, which was killed or hangs (")
+    assert done.late is not None
+    assert done.late < 30
+    assert json.loads((scene.folder / "killed" / "run.json").read_text())["ended"] == "failed"
+    assert (scene.folder / "killed" / "report.html").is_file()
+
+
 def test_a_process_whose_samples_lack_a_stream_keeps_step_with_the_others(tmp_path: Path):
     """Few pictures have a signal beside them: in most steps one process sees none, and its weights need gradients."""
     random = np.random.default_rng(0)

@@ -131,7 +131,7 @@ def fail(part: str) -> None:
     elif part == "write":
         saving.write_checkpoint = broken
     elif part == "kill-in-save":
-        checkpoint.write_durably = lambda path, content: kill()
+        checkpoint.write_new = lambda path, content, disk: kill()
     elif part == "begin":
         train.survey_data = broken
     else:

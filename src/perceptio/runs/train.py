@@ -259,14 +259,17 @@ def run_training(
     with processes.agreed():
         if options.tensorboard and processes.is_first:
             report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
-    try:
-        with stop_on_signals() as stop, repeatable(bench.config.training.exact):
-            should_stop = deadline.or_asked(partial(_answering, stop, screen))
-            result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
-    except Exception as error:
-        if processes.is_first:
-            _report_failure(bench, error)
-        raise
+    with stop_on_signals() as stop:
+        should_stop = deadline.or_asked(partial(_answering, stop, screen))
+        try:
+            with repeatable(bench.config.training.exact):
+                result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
+        except Exception as error:
+            # Signals are still caught: a launcher that sees another process end sends SIGTERM, which must not end this
+            # one before it has said why.
+            if processes.is_first:
+                _report_failure(bench, error)
+            raise
     signals = [number for number in processes.gather(stop.number) if number is not None]
     if result.ended == "interrupted" and not signals:
         result = replace(result, ended="time")
