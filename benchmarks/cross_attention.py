@@ -6,6 +6,7 @@ byte array; ours begins with the pixels. Each method's largest distance from the
 Usage: python benchmarks/cross_attention.py [--rounds 10] [--latents 512] [--side 224] [--heads 1] [--json]
        python benchmarks/cross_attention.py --device cuda --batch-size 64 --dtype bf16
        python benchmarks/cross_attention.py --grid      methods only, many shapes: does "auto" take the fastest?
+       python benchmarks/cross_attention.py --grid --device cuda       16 times the samples, bf16
        python benchmarks/cross_attention.py --floor     the core loop against the exponentials that it cannot do without
 """
 
@@ -55,7 +56,7 @@ def main() -> None:
         compare_with_floor(options.rounds, options.json)
         return
     if options.grid:
-        compare_methods(options.rounds, options.json)
+        compare_methods(options.rounds, options.json, options.device)
         return
     case = make_case(options.latents, options.side, options.heads, options.batch_size, options.device)
     methods = our_methods(case, options.device) | peers(case)
@@ -275,9 +276,11 @@ SHAPES = (
 )
 
 
-def compare_methods(rounds: int, as_json: bool) -> None:
-    """Prints what each method takes, and how far "auto" is from the fastest of them."""
+def compare_methods(rounds: int, as_json: bool, device: str) -> None:
+    """Prints what each method takes, and how far "auto" is from the fastest of them; in bf16 on a GPU."""
     rows = []
+    precision = torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=device != "cpu")
+    many = 1 if device == "cpu" else 16
     for shape in SHAPES:
         torch.manual_seed(0)
         encoding = GridEncoding(num_bands=shape.bands, patch=shape.patch)
@@ -290,13 +293,17 @@ def compare_methods(rounds: int, as_json: bool) -> None:
             qk_channels=width,
             v_channels=width,
             num_latents=shape.latents,
-        )
-        byte_array = GridInput(config)(torch.randn(shape.batch, *shape.axes, shape.channels))
-        latents = torch.randn(shape.batch, shape.latents, 512)
+        ).to(device)
+        batch = many * shape.batch
+        grid = GridInput(config).to(device)
+        byte_array = grid(torch.randn(batch, *shape.axes, shape.channels, device=device))
+        latents = torch.randn(batch, shape.latents, 512, device=device)
 
         def run(name: str, attention=attention, byte_array=byte_array, latents=latents) -> None:
             attention.reading = ReadingConfig(method=name)
-            attention(latents, attention.prepare(ByteView(byte_array))).square().sum().backward()
+            with precision:
+                found = attention(latents, attention.prepare(ByteView(byte_array)))
+            found.float().square().sum().backward()
             attention.zero_grad()
 
         names = ("auto", "projected", "folded", "separable")
@@ -307,7 +314,7 @@ def compare_methods(rounds: int, as_json: bool) -> None:
             {"shape": shape.name, "seconds": seconds, "best": best, "auto_over_best": found.ratio("auto", best)}
         )
     if as_json:
-        print(json.dumps({"rows": rows, **surroundings()}))
+        print(json.dumps({"rows": rows, **surroundings(device)}))
         return
     columns = ["forward and backward", "projected", "folded", "separable", "auto", "auto over the best"]
     milliseconds = [[f"{1e3 * row['seconds'][name]:.1f} ms" for name in (*names[1:], "auto")] for row in rows]
@@ -315,7 +322,7 @@ def compare_methods(rounds: int, as_json: bool) -> None:
         columns,
         [[row["shape"], *cells, f"{row['auto_over_best']:.2f}"] for row, cells in zip(rows, milliseconds, strict=True)],
     )
-    print_surroundings()
+    print_surroundings(device)
 
 
 def in_float64(case: Case) -> Tensor:

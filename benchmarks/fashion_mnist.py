@@ -26,7 +26,7 @@ from perceptio.data.sources import open_source
 from perceptio.data.split_file import read_split
 from perceptio.recipes.registry import find_recipe
 from perceptio.runs.folder import RunFolder
-from perceptio.runs.machine import describe_machine, package_versions
+from perceptio.runs.machine import choose_device, describe_machine, package_versions
 from perceptio.runs.resume import resume_run
 from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
@@ -41,12 +41,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--models", nargs="+", default=["perceiver", "linear", "cnn"])
     parser.add_argument("--out", type=Path, default=Path("runs/fashion-mnist"))
+    parser.add_argument("--workers", type=int, help="loader processes of the Perceiver's run (default: as many as fit)")
+    parser.add_argument("--epochs", type=float, help="of the Perceiver (default: the recipe's)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_interop_threads(1)
     rows = []
     for model in options.models:
-        results = [run_one(model, options.data, seed, options.out) for seed in options.seeds]
+        results = [run_one(model, seed, options) for seed in options.seeds]
         accuracies = [result["accuracy"] for result in results]
         rows.append(
             {
@@ -58,7 +60,7 @@ def main() -> None:
                 "seconds": [result["seconds"] for result in results],
             }
         )
-    versions, machine = package_versions(), describe_machine(torch.device("cpu"))
+    versions, machine = package_versions(), describe_machine(choose_device("auto"))
     if options.json:
         print(json.dumps({"rows": rows, "versions": versions, "machine": machine, "threads": torch.get_num_threads()}))
         return
@@ -72,18 +74,19 @@ def main() -> None:
     print(f"\n{machine}; {torch.get_num_threads()} threads a process; {versions}")
 
 
-def run_one(model: str, data: str, seed: int, out: Path) -> dict[str, float]:
+def run_one(model: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
     """Returns accuracy, parameters and seconds of one seed, from its folder if it is there."""
+    run = options.out / f"perceiver-{seed}"
     if model == "perceiver":
-        return run_perceiver(data, seed, out / f"perceiver-{seed}")
-    path = out / f"{model}-{seed}.json"
+        return run_perceiver(seed, run, options)
+    path = options.out / f"{model}-{seed}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(run_baseline(model, data, seed, out / f"perceiver-{seed}")))
+        path.write_text(json.dumps(run_baseline(model, options.data, seed, run)))
     return json.loads(path.read_text())
 
 
-def run_perceiver(data: str, seed: int, path: Path) -> dict[str, float]:
+def run_perceiver(seed: int, path: Path, options: argparse.Namespace) -> dict[str, float]:
     folder = RunFolder(path)
     if "test" not in folder.read_facts():
         if any(folder.checkpoints.glob("step-*")):
@@ -91,8 +94,11 @@ def run_perceiver(data: str, seed: int, path: Path) -> dict[str, float]:
         else:
             if folder.plots.exists():
                 shutil.rmtree(path)  # stopped before its first checkpoint: nothing is lost
-            config = replace(find_recipe("fashion-mnist"), data=data, seed=seed)
-            train_run(config, TrainOptions(out=path, command=f"python benchmarks/fashion_mnist.py --seeds {seed}"))
+            config = replace(find_recipe("fashion-mnist"), data=options.data, seed=seed)
+            if options.epochs is not None:
+                config = replace(config, epochs=options.epochs)
+            command = f"python benchmarks/fashion_mnist.py --seeds {seed}"
+            train_run(config, TrainOptions(out=path, workers=options.workers, command=command))
     facts = folder.read_facts()
     return {
         "accuracy": facts["test"]["accuracy"],

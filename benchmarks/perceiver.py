@@ -2,9 +2,11 @@
 
 44,912,254 parameters: 8 cross-attends (the first with weights of its own), 8 x 6 latent layers. transformers offers no
 iterative Perceiver; its PerceiverLayer modules are walked here through our iteration plan. The outputs are compared
-before anything is timed. Peak memory is that of a process of its own.
+before anything is timed. "Textbook" is our model with its bytes read by PyTorch's scaled_dot_product_attention. Peak
+memory is that of a process of its own; on a GPU, of its tensors.
 
 Usage: python benchmarks/perceiver.py [--rounds 10] [--what inference train profile] [--json]
+       python benchmarks/perceiver.py --device cuda --dtype bf16 --batch-size 32
 """
 
 import argparse
@@ -12,48 +14,62 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
-from measure import peak_bytes, print_surroundings, print_table, surroundings, take_turns
+from measure import peak_bytes, print_surroundings, print_table, surroundings, synchronise, take_turns
 from torch import Tensor, nn
 from torch.nn import functional
 
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from perceptio.modules.layers import CrossAttend, SelfAttend
+from perceptio.modules.reading.contract import MethodChoice
 from perceptio.recipes.registry import find_recipe
 
-OURS, THEIRS = "Perceptio", "transformers' layers"
+OURS, TEXTBOOK, THEIRS = "Perceptio", "Perceptio, textbook attention", "transformers' layers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where and on how many images at once."""
+
+    device: str
+    bf16: bool
+    batch_size: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--what", nargs="+", choices=("inference", "train", "profile"), default=["inference", "train"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    setting = Setting(device=options.device, bf16=options.dtype == "bf16", batch_size=options.batch_size)
     if options.memory_of is not None:
         what, name = options.memory_of
-        print(peak_bytes(make_runs(what)[name]))
+        print(peak_bytes(make_runs(what, setting)[name]))
         return
     if "profile" in options.what:
-        print_profile()
+        print_profile(setting)
         return
-    rows = [row for what in options.what for row in measure(what, options.rounds)]
+    rows = [row for what in options.what for row in measure(what, options.rounds, setting)]
     if options.json:
-        print(json.dumps({"rows": rows, **surroundings()}))
+        print(json.dumps({"rows": rows, **surroundings(setting.device)}))
         return
-    columns = ["what", "model", "seconds (median)", "times faster (spread)", "peak memory beyond the model"]
+    columns = ["what", "model", "seconds (median)", "images/s", "times faster (spread)", "peak memory beyond the model"]
     print_table(columns, [show(row) for row in rows])
-    print_surroundings()
+    print_surroundings(setting.device)
 
 
-def measure(what: str, rounds: int) -> list[dict]:
-    found = take_turns(make_runs(what), rounds)
+def measure(what: str, rounds: int, setting: Setting) -> list[dict]:
+    runs = make_runs(what, setting)
+    found = take_turns(runs, rounds)
     rows = []
     for name in found.seconds:
-        command = [sys.executable, __file__, "--memory-of", what, name]
-        memory = subprocess.run(command, check=True, capture_output=True, text=True)
         rows.append(
             {
                 "what": what,
@@ -61,10 +77,20 @@ def measure(what: str, rounds: int) -> list[dict]:
                 "seconds": found.median(name),
                 "ratio": found.ratio(THEIRS, name),
                 "spread": found.ratio_spread(THEIRS, name),
-                "peak_bytes": int(memory.stdout),
+                "images_per_second": setting.batch_size / found.median(name),
+                "peak_bytes": memory_of(what, name, runs[name], setting),
             }
         )
     return rows
+
+
+def memory_of(what: str, name: str, run: Callable[[], object], setting: Setting) -> int:
+    """Returns the peak of a run: of its tensors on a GPU, else of a process of its own."""
+    if setting.device != "cpu":
+        return peak_bytes(run)
+    command = [sys.executable, __file__, "--memory-of", what, name, "--batch-size", str(setting.batch_size)]
+    command += ["--dtype", "bf16" if setting.bf16 else "fp32"]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def show(row: dict) -> list[str]:
@@ -72,34 +98,41 @@ def show(row: dict) -> list[str]:
     return [
         row["what"],
         row["model"],
-        f"{row['seconds']:.2f}",
+        f"{row['seconds']:.3f}",
+        f"{row['images_per_second']:,.1f}",
         f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})",
         f"{row['peak_bytes'] / 2**30:.2f} GiB",
     ]
 
 
-def make_runs(what: str) -> dict[str, Callable[[], object]]:
-    """Returns the runs of one kind, after a check that both models compute the same."""
-    ours = make_model()
-    theirs = Composed(ours)
-    inputs, targets = torch.randn(1, 224, 224, 3), torch.tensor([7])
-    models = {OURS: ours, THEIRS: theirs}
+def make_runs(what: str, setting: Setting) -> dict[str, Callable[[], object]]:
+    """Returns the runs of one kind, after a check that all models compute the same."""
+    ours, textbook = make_model("auto").to(setting.device), make_model("projected").to(setting.device)
+    theirs = Composed(ours).to(setting.device)
+    inputs = torch.randn(setting.batch_size, 224, 224, 3, device=setting.device)
+    targets = torch.arange(setting.batch_size, device=setting.device) % 1000
+    models = {OURS: ours, TEXTBOOK: textbook, THEIRS: theirs}
     for model in models.values():
         model.train(what == "train")
     with torch.inference_mode():
-        expected = theirs(inputs)
-        torch.testing.assert_close(ours(inputs), expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+        expected = theirs(inputs[:1])
+        for model in (ours, textbook):
+            found = model(inputs[:1])
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3 * expected.abs().max().item())
+    precision = torch.autocast(torch.device(setting.device).type, dtype=torch.bfloat16, enabled=setting.bf16)
 
     def infer(model: nn.Module) -> Callable[[], object]:
         def run() -> Tensor:
-            with torch.inference_mode():
+            with torch.inference_mode(), precision:
                 return model(inputs)
 
         return run
 
     def train(model: nn.Module) -> Callable[[], object]:
         def run() -> None:
-            functional.cross_entropy(model(inputs), targets).backward()
+            with precision:
+                logits = model(inputs)
+            functional.cross_entropy(logits.float(), targets).backward()
             model.zero_grad()
 
         return run
@@ -108,10 +141,11 @@ def make_runs(what: str) -> dict[str, Callable[[], object]]:
     return {name: make(model) for name, model in models.items()}
 
 
-def make_model() -> Perceiver:
+def make_model(method: MethodChoice) -> Perceiver:
     torch.manual_seed(0)
     recipe = find_recipe("imagenet")
-    model = build_perceiver(recipe.streams.by_name["image"].input_config(), recipe.model, 1000)
+    config = replace(recipe.model, reading=replace(recipe.model.reading, method=method))
+    model = build_perceiver(recipe.streams.by_name["image"].input_config(), config, 1000)
     nn.init.normal_(model.head.logits.weight, std=0.02)  # it starts at zero, and so would all that is compared
     return model
 
@@ -174,13 +208,17 @@ def their_layer(layer: CrossAttend | SelfAttend, *, cross: bool) -> nn.Module:
     return theirs
 
 
-def print_profile() -> None:
-    """Where the time of our inference goes, by operation."""
-    run = make_runs("inference")[OURS]
+def print_profile(setting: Setting) -> None:
+    """Where the time of our training step goes on a GPU, or of our inference on a CPU, by operation."""
+    on_gpu = setting.device != "cpu"
+    run = make_runs("train" if on_gpu else "inference", setting)[OURS]
     run()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    kinds = [torch.profiler.ProfilerActivity.CPU] + [torch.profiler.ProfilerActivity.CUDA] * on_gpu
+    with torch.profiler.profile(activities=kinds) as profile:
         run()
-    print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=60))
+        synchronise()
+    order = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    print(profile.key_averages().table(sort_by=order, row_limit=15, max_name_column_width=60))
 
 
 if __name__ == "__main__":

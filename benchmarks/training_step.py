@@ -1,6 +1,6 @@
 """One step of a small model on the CPU, with its data: the `fashion-mnist` recipe on random pictures, part by part.
 
-A step is what training does: 64 samples read, cropped and mixed, forward, backward, clipping, update. Times are the
+A step is what training does: 256 samples read, cropped and mixed, forward, backward, clipping, update. Times are the
 processor's, not the clock's (one thread; other programs on the machine disturb them less). With --against another
 checkout's src folder is measured in turn, each round in a process of its own.
 

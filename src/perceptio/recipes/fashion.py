@@ -62,16 +62,17 @@ def fashion_sample() -> RunConfig:
 def fashion_mnist() -> RunConfig:
     """All of Fashion-MNIST with its official split; 5,000 training pictures are held out to choose the epoch.
 
-    Bytes are patches of 4 x 4 pixels, and each of the 12 latents reads them with 32 heads. Needs --data: the folder
-    with the four IDX files (Debian: package dataset-fashion-mnist, /usr/share/datasets/fashion-mnist). First results
-    and what is still missing: docs/results/fashion-mnist.md.
+    Bytes are patches of 4 x 4 pixels, and each of the 16 latents reads them four times with 32 heads. Needs --data: the
+    folder with the four IDX files (Debian: package dataset-fashion-mnist, /usr/share/datasets/fashion-mnist). Expected:
+    90.7 % on the test pictures; minutes on a GPU, many hours on two CPU cores, where --time says how long it may take.
     """
     sample = fashion_sample()
     return replace(
         sample,
         recipe="fashion-mnist",
-        epochs=26,
-        batch_size=64,
+        epochs=40,
+        batch_size=256,
+        learning_rate=3e-3,
         source=SourceConfig(format="idx"),
         split=SplitConfig(validation=5_000 / 60_000),
         streams=single_stream(
@@ -84,8 +85,12 @@ def fashion_mnist() -> RunConfig:
         ),
         model=replace(
             sample.model,
-            num_latents=12,
+            num_latents=16,
             latent_channels=256,
+            num_cross_attends=4,
+            num_blocks=4,
+            share_cross_attends="none",
+            share_latent_transformers="none",
             num_cross_attend_heads=32,
             qk_channels=256,
             v_channels=256,

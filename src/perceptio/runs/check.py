@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -121,12 +122,10 @@ def _check(bench: Workbench, num_micro_batches: int) -> Check:
     device, config = bench.accelerator.device, bench.config
     model = bench.model.to(device)
     model.checkpoint_activations = config.training.checkpoint_activations
-    began = time.monotonic()
-    first = _first_batch(bench, num_micro_batches)
+    first, load_seconds = _first_batch(bench, num_micro_batches)
     if len(first) == 0:
         raise DataError(f"no file of the first batch can be read; {first.failures[0].name}: {first.failures[0].reason}")
     batch = _largest(first, config.input_config()).to(device)
-    load_seconds = time.monotonic() - began
     targets = bench.targets("train")[batch.indices].to(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         step_seconds = _time_step(bench, batch, targets)
@@ -142,7 +141,8 @@ def _check(bench: Workbench, num_micro_batches: int) -> Check:
     )
 
 
-def _first_batch(bench: Workbench, num_micro_batches: int) -> Batch:
+def _first_batch(bench: Workbench, num_micro_batches: int) -> tuple[Batch, float]:
+    """Returns the first batch, and the seconds of making one when its first sample has opened what all share."""
     samples = bench.training_samples()
     order = TrainingOrder(
         seed=bench.config.seed,
@@ -156,7 +156,12 @@ def _first_batch(bench: Workbench, num_micro_batches: int) -> Batch:
     )
     keys = next(iter(order))
     make_safe(bench.prepared.survey, samples, keys, bench.reader.allowance(whole=False))
-    return collate([samples[key] for key in keys])
+    found, seconds = [], []
+    for key in keys:
+        began = time.monotonic()
+        found.append(samples[key])
+        seconds.append(time.monotonic() - began)
+    return collate(found), len(keys) * mean(seconds[1:] or seconds)
 
 
 def _largest(batch: Batch, config: StreamsInputConfig) -> Batch:

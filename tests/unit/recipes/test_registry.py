@@ -60,7 +60,10 @@ def test_fashion_mnist_holds_out_a_twelfth_of_the_official_training_pictures():
 def test_fashion_mnist_trains_long_with_crops_and_cutmix():
     config = find_recipe("fashion-mnist")
     pictures, model = config.streams.by_name["image"], config.model
-    assert (config.epochs, model.num_latents, model.num_cross_attend_heads) == (26, 12, 32)
+    assert (config.epochs, config.batch_size, config.learning_rate) == (40, 256, 3e-3)
+    assert (model.num_latents, model.num_cross_attend_heads) == (16, 32)
+    assert (model.num_cross_attends, model.num_blocks) == (4, 4)
+    assert (model.share_cross_attends, model.share_latent_transformers) == ("none", "none")
     assert (model.qk_channels, model.v_channels) == (256, 256)
     assert (pictures.crop_area, pictures.crop_aspect) == ((0.8, 1.0), (0.85, 1.18))
     assert (pictures.flip_probability, pictures.evaluation_flip) == (0.0, False)

@@ -9,8 +9,9 @@ from PIL import Image
 
 from perceptio.data.batches import Batch, collate
 from perceptio.data.children import Allowance
-from perceptio.data.dataset import EvaluationSamples, Sample
+from perceptio.data.dataset import EvaluationSamples, Sample, TrainingSamples
 from perceptio.data.limits import Limits
+from perceptio.data.order import SampleKey
 from perceptio.data.records import FileSource, Record, Skipped
 from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.modalities.streams import StreamReader, single_stream
@@ -84,9 +85,25 @@ def test_a_check_runs_both_kinds_of_batches_and_changes_nothing(bench: Workbench
     assert bench.model.training
 
 
+def test_what_the_first_sample_opens_for_all_is_not_counted_for_each(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+    """Training from one large file was planned with its reading in every step: hours for minutes."""
+    read, opened = TrainingSamples.__getitem__, []
+
+    def slow_at_first(samples: TrainingSamples, key: SampleKey) -> Sample:
+        if not opened:
+            time.sleep(0.5)
+        opened.append(key)
+        return read(samples, key)
+
+    monkeypatch.setattr(TrainingSamples, "__getitem__", slow_at_first)
+    check = check_batches(bench)
+    assert len(opened) >= 8
+    assert 0 < check.load_seconds < 0.4
+
+
 def test_a_first_batch_without_a_file_that_can_be_read_is_named(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
     lost = collate([Sample(0, (), (Skipped("disc/00.png", "no such file"),))])
-    monkeypatch.setattr("perceptio.runs.check._first_batch", lambda bench, parts: lost)
+    monkeypatch.setattr("perceptio.runs.check._first_batch", lambda bench, parts: (lost, 0.0))
     with pytest.raises(DataError, match=r"^no file of the first batch can be read; disc/00.png: no such file$"):
         check_batches(bench)
 

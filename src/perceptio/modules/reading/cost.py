@@ -82,7 +82,8 @@ RATES = {
         separable_call=2_400_000.0,
         token=25.0,
     ),
-    # Not measured: estimated from an H100's bandwidth and peak rates.
+    # Estimated from an H100's bandwidth and peak rates. Run there, but not fitted: "auto" was seen to be right for the
+    # ImageNet model alone.
     "cuda": Rates(
         product=2e-6,
         attention_score=1e-4,
