@@ -4,7 +4,7 @@
 byte array; ours begins with the pixels. Each method's largest distance from the textbook way in float64 is printed.
 
 Usage: python benchmarks/cross_attention.py [--rounds 10] [--latents 512] [--side 224] [--heads 1] [--json]
-       python benchmarks/cross_attention.py --device cuda --batch-size 64 --dtype bf16
+       python benchmarks/cross_attention.py --device cuda --batch-size 16 --dtype bf16
        python benchmarks/cross_attention.py --grid      methods only, many shapes: does "auto" take the fastest?
        python benchmarks/cross_attention.py --grid --device cuda       16 times the samples, bf16
        python benchmarks/cross_attention.py --floor     the core loop against the exponentials that it cannot do without

@@ -42,7 +42,6 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["perceiver", "linear", "cnn"])
     parser.add_argument("--out", type=Path, default=Path("runs/fashion-mnist"))
     parser.add_argument("--workers", type=int, help="loader processes of the Perceiver's run (default: as many as fit)")
-    parser.add_argument("--epochs", type=float, help="of the Perceiver (default: the recipe's)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_interop_threads(1)
@@ -95,8 +94,6 @@ def run_perceiver(seed: int, path: Path, options: argparse.Namespace) -> dict[st
             if folder.plots.exists():
                 shutil.rmtree(path)  # stopped before its first checkpoint: nothing is lost
             config = replace(find_recipe("fashion-mnist"), data=options.data, seed=seed)
-            if options.epochs is not None:
-                config = replace(config, epochs=options.epochs)
             command = f"python benchmarks/fashion_mnist.py --seeds {seed}"
             train_run(config, TrainOptions(out=path, workers=options.workers, command=command))
     facts = folder.read_facts()

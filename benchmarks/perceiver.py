@@ -6,7 +6,7 @@ before anything is timed. "Textbook" is our model with its bytes read by PyTorch
 memory is that of a process of its own; on a GPU, of its tensors.
 
 Usage: python benchmarks/perceiver.py [--rounds 10] [--what inference train profile] [--json]
-       python benchmarks/perceiver.py --device cuda --dtype bf16 --batch-size 32
+       python benchmarks/perceiver.py --device cuda --dtype bf16 --batch-size 16
 """
 
 import argparse

@@ -18,8 +18,14 @@ def image(side: int = 224, *, channels: int = 3, separable: bool = True, batch: 
 def test_the_papers_image_is_read_separably_by_the_fastest_backend() -> None:
     assert cheapest_plan([image()], PAPER, "cpu", ("numba", "torch")) == ReadingPlan("separable", (0,), "numba")
     assert cheapest_plan([image()], PAPER, "cpu", ("torch",)) == ReadingPlan("separable", (0,), "torch")
-    batch = image(batch=64)
-    assert cheapest_plan([batch], PAPER, "cuda", ("triton", "torch")) == ReadingPlan("separable", (0,), "triton")
+
+
+def test_on_a_gpu_the_papers_images_are_read_separably_by_triton_alone() -> None:
+    """As measured for 16 of them: Triton 4 ms, folding 25, the PyTorch backend 142."""
+    for batch in (4, 16, 64):
+        images = image(batch=batch)
+        assert cheapest_plan([images], PAPER, "cuda", ("triton", "torch")) == ReadingPlan("separable", (0,), "triton")
+        assert cheapest_plan([images], PAPER, "cuda", ("torch",)) == ReadingPlan("folded")
 
 
 def test_many_sample_channels_are_for_matrix_products() -> None:

@@ -85,9 +85,12 @@ def test_a_check_runs_both_kinds_of_batches_and_changes_nothing(bench: Workbench
     assert bench.model.training
 
 
-def test_what_the_first_sample_opens_for_all_is_not_counted_for_each(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
-    """Training from one large file was planned with its reading in every step: hours for minutes."""
+def test_what_is_done_once_before_the_first_batch_is_not_planned_for_each(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+):
+    """Starting the process that reads files first and opening a file with all samples were part of every step."""
     read, opened = TrainingSamples.__getitem__, []
+    monkeypatch.setattr("perceptio.runs.check.make_safe", lambda *arguments: time.sleep(0.5))
 
     def slow_at_first(samples: TrainingSamples, key: SampleKey) -> Sample:
         if not opened:
