@@ -64,7 +64,7 @@ def fashion_mnist() -> RunConfig:
 
     Bytes are patches of 4 x 4 pixels, and each of the 16 latents reads them four times with 32 heads. Needs --data: the
     folder with the four IDX files (Debian: package dataset-fashion-mnist, /usr/share/datasets/fashion-mnist). Expected:
-    90.7 % on the test pictures; minutes on a GPU, many hours on two CPU cores, where --time says how long it may take.
+    90.7 % on the test pictures; minutes on a GPU, about three hours on two CPU cores, where --time may make it shorter.
     """
     sample = fashion_sample()
     return replace(
