@@ -1,7 +1,7 @@
 """Sound as arrays: every kind of sample as float32, any number of channels as one or two, any rate as any other."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -139,16 +139,34 @@ def _checked(count: int, source_hz: int, limits: Limits) -> int:
 
 
 def _resampled(samples: np.ndarray, source_hz: int, target_hz: int) -> np.ndarray:
+    """Returns samples at another rate, as `av.AudioResampler` does, but in this thread.
+
+    That class lets FFmpeg start a pool of threads for each window, and waits for it: on two busy cores 8 ms of the
+    16 ms that a drum hit took in all, against 0.3 ms for the work itself.
+    """
     av: Any = load_av()
     channels = samples.shape[1]
     layout = "mono" if channels == 1 else "stereo"
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples).reshape(1, -1), format="flt", layout=layout)
     frame.sample_rate = source_hz
-    resampler = av.AudioResampler(format="flt", layout=layout, rate=target_hz)
-    parts = [
-        part.to_ndarray().reshape(-1, channels) for part in (*resampler.resample(frame), *resampler.resample(None))
-    ]
-    return np.concatenate(parts)
+    graph = av.filter.Graph()
+    graph.threads = 1
+    source = graph.add_abuffer(format="flt", layout=layout, sample_rate=source_hz)
+    target = graph.add("aformat", f"sample_fmts=flt:sample_rates={target_hz}:channel_layouts={layout}")
+    sink = graph.add("abuffersink")
+    graph.link_nodes(source, target, sink).configure()
+    source.push(frame)
+    source.push(None)
+    return np.concatenate([part.reshape(-1, channels) for part in _pulled(sink, av.error.EOFError)])
+
+
+def _pulled(sink: Any, end: type[Exception]) -> Iterator[np.ndarray]:
+    """Yields what comes out at the end of a graph that has been given everything."""
+    while True:
+        try:
+            yield sink.pull().to_ndarray()
+        except end:
+            return
 
 
 def _bounded(samples: np.ndarray) -> np.ndarray:
