@@ -36,6 +36,7 @@ class AudioModality(Modality):
     """
 
     kind: ClassVar[str] = "audio"
+    blends: ClassVar[bool] = True
     suffixes: ClassVar[frozenset[str]] = frozenset(
         {".wav", ".wave", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".m4b", ".aac", ".ac3"}
         | {".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".amr", ".wma", ".wv", ".ape", ".tta", ".mka", ".weba"}

@@ -100,8 +100,8 @@ class RunConfig:
         modalities = tuple(self.streams.by_name.values())
         if len(modalities) > 1 or not modalities[0].blends:
             raise UsageError(
-                "training.mixing blends two samples, which makes sense for a single stream of "
-                f"pictures: got {', '.join(self.streams.by_name)}. Leave it at its default."
+                "training.mixing blends two samples place by place, which takes a single stream of pictures, sound, "
+                f"video or arrays: got {', '.join(self.streams.by_name)}. Leave it at its default."
             )
         if self.streams.sizes_differ:
             raise UsageError(

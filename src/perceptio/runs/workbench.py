@@ -1,5 +1,6 @@
 """All parts of a run, wired from its config."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,12 @@ def build_workbench(
     options: TrainOptions,
 ) -> Workbench:
     """Returns the parts of a run; the model has its first weights, drawn from the seed."""
-    task = build_task(config.task, multi_label=prepared.survey.source.multi_label)
+    trained = Counter(label for record in prepared.records("train") for label in record.labels)
+    task = build_task(
+        config.task,
+        multi_label=prepared.survey.source.multi_label,
+        class_counts=[trained[name] for name in prepared.classes],
+    )
     torch.manual_seed(derive(config.seed, "initial weights"))
     return Workbench(
         config=config,

@@ -26,12 +26,22 @@ class TaskConfig:
     """One class a sample, several, or whichever the data's labels show."""
     label_smoothing: float = 0.0
     """Share of the target spread evenly over all classes (single label only)."""
+    class_balance: float = 0.0
+    """How far training makes up for rare classes (single label only). 0: every sample counts alike; 1: every class
+    does; 0.5 lies between. A class of n training samples has weight n^-balance, scaled to a mean of 1 a sample."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
-        if self.kind == "multi_label" and self.label_smoothing > 0:
-            raise ValueError("label_smoothing has no effect with kind='multi_label'; remove it")
+        if not 0.0 <= self.class_balance <= 1.0:
+            raise ValueError(f"class_balance must lie in [0, 1], got {self.class_balance}")
+        if self.kind == "multi_label" and self.single_label_only:
+            raise ValueError(f"{self.single_label_only[0]} has no effect with kind='multi_label'; remove it")
+
+    @property
+    def single_label_only(self) -> list[str]:
+        """Names of the options in use that several labels a sample know nothing of."""
+        return [name for name in ("label_smoothing", "class_balance") if getattr(self, name) > 0]
 
 
 @runtime_checkable
@@ -60,12 +70,21 @@ class SingleLabel:
     kind: Literal["single_label", "multi_label"] = "single_label"
     main_metric = "accuracy"
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None) -> None:
+        """Takes one weight for each class, by which its samples count in `loss`; None: all count alike."""
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
 
     def loss(self, logits: Float[Tensor, "B K"], targets: Float[Tensor, "B K"]) -> Tensor:
-        """Returns cross-entropy with soft targets, smoothed after any mixing as in the official code."""
-        return functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        """Returns cross-entropy with soft targets, smoothed after any mixing as in the official code.
+
+        Divided by the number of samples and not by their weights, so that parts of a batch add up to the whole.
+        """
+        if self.class_weights is None:
+            return functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        losses = functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="none")
+        # A sample mixed from two classes counts as much as its share of each.
+        return (losses * (targets @ targets.new_tensor(self.class_weights))).mean()
 
     def evaluation_loss(self, logits: Float[Tensor, "B K"], targets: Float[Tensor, "B K"]) -> Float[Tensor, " B"]:
         """Returns the cross-entropy of each sample."""
@@ -110,8 +129,11 @@ class MultiLabel:
         return {"map": metrics.mean_average_precision(probabilities, targets > 0.5)}
 
 
-def build_task(config: TaskConfig, *, multi_label: bool) -> Task:
+def build_task(config: TaskConfig, *, multi_label: bool, class_counts: Sequence[int] = ()) -> Task:
     """Returns the task of a config for data whose samples may have several labels.
+
+    Args:
+        class_counts: training samples of each class; only `class_balance` needs them.
 
     Raises:
         UsageError: the config asks for what such data cannot have.
@@ -121,10 +143,23 @@ def build_task(config: TaskConfig, *, multi_label: bool) -> Task:
             "task.kind='single_label' needs one label a sample, but some have none or several; use multi_label"
         )
     if config.kind == "multi_label" or (config.kind == "auto" and multi_label):
-        if config.label_smoothing > 0:
-            raise UsageError("task.label_smoothing has no effect with several labels a sample; remove it")
+        if config.single_label_only:
+            raise UsageError(
+                f"task.{config.single_label_only[0]} has no effect with several labels a sample; remove it"
+            )
         return MultiLabel()
-    return SingleLabel(config.label_smoothing)
+    weights = balanced_weights(class_counts, config.class_balance) if config.class_balance > 0 else None
+    return SingleLabel(config.label_smoothing, weights)
+
+
+def balanced_weights(counts: Sequence[int], balance: float) -> list[float]:
+    """Returns count^-balance of each class, scaled so that their mean over all samples is 1.
+
+    A class without samples counts as one that has a single one: it takes part in no loss.
+    """
+    weights = np.maximum(counts, 1) ** -balance
+    scaled: list[float] = (weights * sum(counts) / (weights @ np.asarray(counts))).tolist()
+    return scaled
 
 
 class TargetTable:

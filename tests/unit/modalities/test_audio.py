@@ -36,6 +36,7 @@ def test_the_papers_sizes() -> None:
     """Section 4.2: 1.28 s at 48 kHz are 61,440 samples, as 480 segments of 128, or 4,800 log-mel values."""
     wave = AudioModality(features="waveform")
     assert wave.clip_seconds == 1.28
+    assert wave.blends
     assert (wave.input_config().num_tokens, wave.input_config().token_channels) == (480, 128)
     assert wave.describe() == "61,440 samples (1.28 s at 48 kHz)"
     mel = AudioModality()

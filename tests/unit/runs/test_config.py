@@ -48,8 +48,8 @@ def test_mixing_needs_a_single_stream_that_can_be_blended():
     two = Streams(by_name={"left": TINY_PICTURES, "right": TINY_PICTURES})
     for streams, named in ((two, "left, right"), (single_stream(Unblended(**vars(TINY_PICTURES))), "image")):
         message = (
-            "training.mixing blends two samples, which makes sense for a single stream of pictures: got "
-            f"{named}. Leave it at its default."
+            "training.mixing blends two samples place by place, which takes a single stream of pictures, sound, video "
+            f"or arrays: got {named}. Leave it at its default."
         )
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             replace(tiny_config(), streams=streams, training=mixing)

@@ -6,7 +6,14 @@ import torch
 from torch.testing import assert_close
 
 from perceptio.errors import UsageError
-from perceptio.tasks.classification import MultiLabel, SingleLabel, TargetTable, TaskConfig, build_task
+from perceptio.tasks.classification import (
+    MultiLabel,
+    SingleLabel,
+    TargetTable,
+    TaskConfig,
+    balanced_weights,
+    build_task,
+)
 
 LOGITS = torch.tensor([[1.0, -2.0, 0.5, 0.0, 3.0], [0.0, 0.0, 4.0, -1.0, 1.0]])
 ONE_HOT = torch.eye(5)[[4, 1]]
@@ -96,6 +103,33 @@ def test_smoothing_reaches_the_task():
     assert task.label_smoothing == 0.2
 
 
+def test_class_weights_follow_the_formula():
+    """Eight samples of one class and two of another: n^-0.5, scaled so that all ten samples have a mean of 1."""
+    rare, common = 2**-0.5, 8**-0.5
+    scale = 10 / (2 * rare + 8 * common)
+    assert balanced_weights([8, 2], 0.5) == pytest.approx([common * scale, rare * scale])
+    # At 1 every class weighs the same in all: half of the ten samples.
+    assert balanced_weights([8, 2], 1.0) == pytest.approx([5 / 8, 5 / 2])
+    assert balanced_weights([3, 0], 1.0) == pytest.approx([1.0, 3.0])
+
+
+def test_class_balance_weighs_the_loss_of_training_alone():
+    """A sample mixed from two classes weighs what its shares do; the loss is divided by the samples."""
+    targets = torch.tensor([[1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.25, 0.75, 0.0, 0.0]])
+    weights = [2.0, 0.5, 3.0, 1.0, 1.0]
+    plain, task = SingleLabel(0.1), SingleLabel(0.1, weights)
+    one, two = plain.loss(LOGITS[:1], targets[:1]), plain.loss(LOGITS[1:], targets[1:])
+    assert_close(task.loss(LOGITS, targets), (2.0 * one + (0.25 * 0.5 + 0.75 * 3.0) * two) / 2)
+    assert_close(task.evaluation_loss(LOGITS, targets), plain.evaluation_loss(LOGITS, targets))
+
+
+def test_class_balance_reaches_the_task():
+    task = build_task(TaskConfig(class_balance=1.0), multi_label=False, class_counts=[8, 2])
+    assert isinstance(task, SingleLabel)
+    assert task.class_weights == pytest.approx([5 / 8, 5 / 2])
+    assert build_task(TaskConfig(), multi_label=False, class_counts=[8, 2]).class_weights is None
+
+
 def test_what_does_not_fit_together_is_refused():
     with pytest.raises(
         UsageError,
@@ -107,6 +141,14 @@ def test_what_does_not_fit_together_is_refused():
         build_task(TaskConfig(label_smoothing=0.1), multi_label=True)
     with pytest.raises(ValueError, match=r"label_smoothing has no effect with kind='multi_label'; remove it"):
         TaskConfig(kind="multi_label", label_smoothing=0.1)
+    with pytest.raises(
+        UsageError, match=r"^task\.class_balance has no effect with several labels a sample; remove it$"
+    ):
+        build_task(TaskConfig(class_balance=0.5), multi_label=True)
+    with pytest.raises(ValueError, match=r"class_balance has no effect with kind='multi_label'; remove it"):
+        TaskConfig(kind="multi_label", class_balance=0.5)
+    with pytest.raises(ValueError, match=r"class_balance must lie in \[0, 1\], got 1.5"):
+        TaskConfig(class_balance=1.5)
     with pytest.raises(ValueError, match=r"label_smoothing must lie in \[0, 1\), got 1.0"):
         TaskConfig(label_smoothing=1.0)
 
