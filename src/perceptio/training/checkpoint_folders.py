@@ -73,8 +73,9 @@ def prune(folder: Path, *, newest: int, best: int | None, keep: int = KEEP, disk
         recent = [step for step in steps if step <= newest][:keep]
         kept = {best, *recent, *(_best_known_to(step_folder(folder, step), disk) for step in recent)}
         for step in steps:
-            if step not in kept:
-                path = step_folder(folder, step)
+            path = step_folder(folder, step)
+            # Over a network the list may be an old one, with names that are gone.
+            if step not in kept and disk.exists(path):
                 move(path, aside(path, "pruned"), disk)
         # Before the first file is deleted: else a power loss could give the name back to a folder that lacks some.
         disk.sync_folder(folder)

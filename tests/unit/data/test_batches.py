@@ -1,9 +1,11 @@
+import hashlib
 import os
 import signal
 import time
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from perceptio.data.batches import Batch, collate, make_loader, model_inputs, standardise
@@ -168,6 +170,44 @@ def test_any_number_of_workers_gives_the_same_bytes():
         assert torch.equal(a.indices, b.indices)
         assert a.failures == b.failures
     assert sum(len(batch.failures) for batch in alone) > 0, "a stand-in was among them"
+
+
+def epoch_in_batches(size: int, num_workers: int = 0, method: str | None = None, prefetch: int | None = None) -> str:
+    """Returns a hash of all samples of an epoch in their order, as a loader with these settings gives them."""
+    source = make_source(11, broken=(3,))
+    samples = TrainingSamples(source, source.records, NoisyReader(), seed=1)
+    batches = [[(2, index) for index in range(start, min(start + size, 11))] for start in range(0, 11, size)]
+    loader = make_loader(samples, batches, num_workers=num_workers)
+    if num_workers:
+        loader.multiprocessing_context = method
+        loader.prefetch_factor = prefetch
+    found = hashlib.sha256()
+    for batch in loader:
+        for index, values in zip(batch.indices.tolist(), batch.streams["image"].values, strict=True):
+            found.update(f"{index} ".encode() + values.numpy().tobytes())
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("size", "num_workers", "method", "prefetch"),
+    [(3, 1, "forkserver", 1), (1, 2, "spawn", 4), (5, 2, "fork", 1), (2, 4, "fork", 3)],
+)
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_start_method_prefetch_and_batch_size_change_no_sample(size: int, num_workers: int, method: str, prefetch: int):
+    """A sample's randomness hangs on its key alone: no process, no queue and no neighbour has a say in it."""
+    assert epoch_in_batches(size, num_workers, method, prefetch) == epoch_in_batches(4)
+
+
+def test_a_loader_made_anew_for_each_batch_changes_no_sample():
+    source = make_source(11, broken=(3,))
+    samples = TrainingSamples(source, source.records, NoisyReader(), seed=1)
+    batches = [[(2, index), (2, index + 1)] for index in range(0, 10, 2)]
+    whole = list(make_loader(samples, batches, num_workers=0))
+    anew = [batch for keys in batches for batch in make_loader(samples, [keys], num_workers=0)]
+    for a, b in zip(whole, anew, strict=True):
+        assert torch.equal(a.streams["image"].values, b.streams["image"].values)
+        assert torch.equal(a.indices, b.indices)
 
 
 def test_a_loader_draws_nothing_from_the_global_generator():

@@ -23,7 +23,7 @@ from perceptio.training.checkpoint import (
     weight_tensors,
     write_checkpoint,
 )
-from perceptio.training.checkpoint_folders import clear_leftovers, prune
+from perceptio.training.checkpoint_folders import clear_leftovers, prune, steps_in
 from perceptio.training.lamb import Lamb
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "manifest.json")
@@ -396,6 +396,45 @@ def test_a_rename_that_was_done_but_is_reported_as_failed_is_a_success(tmp_path:
     assert read_newest_checkpoint(tmp_path).state.step == 7
     replace_file(tmp_path / "a", b"new", Lying())
     assert (tmp_path / "a").read_bytes() == b"new"
+
+
+class Remembering(Disk):
+    """A network's folder: its list of names is an old one, each name by itself is as it is now."""
+
+    def __init__(self, folder: Path) -> None:
+        self.old = super().names(folder)
+
+    def names(self, folder: Path) -> list[str]:
+        return self.old
+
+
+def test_an_old_listing_that_lacks_the_newest_costs_steps_and_no_checkpoint(tmp_path: Path):
+    for step in (3, 4):
+        write(tmp_path, step)
+    disk = Remembering(tmp_path)
+    for step in (6, 7):
+        write(tmp_path, step, disk=disk)
+    assert read_newest_checkpoint(tmp_path, disk).state.step == 4
+    # Going on from 4 comes to 6 again: the one that is there and was not listed makes room.
+    write(tmp_path, 6, disk=disk)
+    assert prune(tmp_path, newest=7, best=None, keep=2, disk=disk) == []
+    assert steps_in(tmp_path) == [7, 6, 4, 3]
+    # With a list of today, what was moved out of the way goes as well.
+    assert prune(tmp_path, newest=7, best=None, keep=2) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000006", "step-000000007"]
+
+
+def test_an_old_listing_that_shows_what_is_gone_is_no_failure(tmp_path: Path):
+    for step in (2, 3, 4, 6, 7):
+        write(tmp_path, step)
+    disk = Remembering(tmp_path)
+    for step in (2, 7):
+        shutil.rmtree(tmp_path / f"step-00000000{step}")
+    found = read_newest_checkpoint(tmp_path, disk)
+    assert found.state.step == 6
+    assert [problem for problem in found.passed_over if "step-000000007" in problem]
+    assert prune(tmp_path, newest=6, best=None, keep=2, disk=disk) == []
+    assert steps_in(tmp_path) == [6, 4]
 
 
 def test_a_failed_prune_is_told_and_harms_nothing(tmp_path: Path):
