@@ -82,22 +82,21 @@ RATES = {
         separable_call=2_400_000.0,
         token=25.0,
     ),
-    # From the ImageNet model's cross-attend on an H100 (docs/results/cross-attention.md). Its head is wider than fast
-    # attention allows there: the dense ways are given four tenths of what they took, as for narrower heads. What calls
-    # cost is estimated.
+    # Fitted to the eleven shapes of `benchmarks/cross_attention.py --grid --device cuda` on an H100, bf16, forward and
+    # backward; a forward pass is taken as 0.3 of that.
     "cuda": Rates(
-        product=2e-6,
-        attention_score=1e-3,
-        channel_pass=4e-2,
-        dense_call=100_000.0,
-        separable_call=600_000.0,
+        product=2.5e-5,
+        attention_score=4e-4,
+        channel_pass=1.6e-2,
+        dense_call=1_200_000.0,
+        separable_call=3_600_000.0,
         token=0.02,
     ),
 }
 CORE_RATES: dict[tuple[str, BackendName], CoreRates] = {
     ("cpu", "numba"): CoreRates(score=0.5, channel=0.03, further_channel=0.4, tile=30.0),
     ("cpu", "torch"): CoreRates(score=3.4, channel=0.07, further_channel=0.07, tile=0.0),
-    ("cuda", "triton"): CoreRates(score=6e-3, channel=3e-4, further_channel=6e-4, tile=0.0),
+    ("cuda", "triton"): CoreRates(score=6e-4, channel=1.2e-4, further_channel=1.1e-2, tile=0.0),
     ("cuda", "torch"): CoreRates(score=0.33, channel=3e-3, further_channel=3e-3, tile=0.0),
 }
 
