@@ -9,6 +9,7 @@ Usage: python benchmarks/real_data.py drum-hits --data drum-hits/ [--seeds 0 1 2
        python benchmarks/real_data.py moving-garments --data moving/
        python benchmarks/real_data.py stamps --data stamps/
        python benchmarks/real_data.py drum-hits --data drum-hits/ --baseline
+       python benchmarks/real_data.py stamps --data stamps/ --curves stamps.png
 """
 
 import argparse
@@ -25,6 +26,7 @@ from baselines import BASELINES
 from measure import print_surroundings, print_table, surroundings
 
 from perceptio.recipes.registry import find_recipe
+from perceptio.reporting.curves import Panel, Series, panels_png
 from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.resume import resume_run
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/real-data"))
     parser.add_argument("--epochs", type=float)
     parser.add_argument("--baseline", action="store_true")
+    parser.add_argument("--curves", type=Path, help="a picture of loss and validation accuracy, a line for each seed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_interop_threads(1)
@@ -70,6 +73,8 @@ def main() -> None:
         ]
     else:
         rows = perceiver_rows(options.task, folds, options.seeds, options.out, options.epochs)
+        if options.curves is not None:
+            options.curves.write_bytes(panels_png(panels(options.task, folds, options.seeds, options.out), None))
     if options.json:
         print(json.dumps({"task": options.task, "rows": rows, **surroundings("cpu")}))
         return
@@ -98,9 +103,14 @@ def perceiver_rows(
     return rows
 
 
+def run_path(task: str, fold: Path, seed: int, out: Path) -> Path:
+    """Returns where the run of a fold and a seed lies."""
+    return out / f"{task}-{fold.stem}-{seed}"
+
+
 def trained(task: str, fold: Path, seed: int, out: Path, epochs: float | None) -> Path:
     """Returns the folder of a finished run, trained now if need be."""
-    path = out / f"{task}-{fold.stem}-{seed}"
+    path = run_path(task, fold, seed, out)
     folder = RunFolder(path)
     if "test" in folder.read_facts():
         return path
@@ -137,6 +147,27 @@ def pooled(parts: Sequence[Answers]) -> Answers:
     classes = {name for part in parts for row in part.probabilities for name in row}
     rows = [{**dict.fromkeys(classes, 0.0), **row} for part in parts for row in part.probabilities]
     return Answers([name for part in parts for name in part.true], rows)
+
+
+def panels(task: str, folds: Sequence[Path], seeds: Sequence[int], out: Path) -> list[Panel]:
+    """Returns curves of finished runs: each seed's mean over its folds."""
+    histories = {seed: [read_curves(run_path(task, fold, seed, out)) for fold in folds] for seed in seeds}
+    found = []
+    for key, title in (("train_loss", "Training loss"), ("validation_accuracy", "Validation accuracy")):
+        series = []
+        for look, (seed, runs) in enumerate(histories.items()):
+            points = tuple(
+                (float(rows[0]["epoch"]), statistics.mean(float(row[key]) for row in rows))
+                for rows in zip(*runs, strict=True)
+            )
+            series.append(Series(label=f"seed {seed}", look=look, points=points))
+        found.append(Panel(title=title, series=tuple(series), percent=key != "train_loss"))
+    return found
+
+
+def read_curves(run: Path) -> list[Mapping[str, float]]:
+    """Returns a run's rows of metrics, one for each epoch."""
+    return [json.loads(line) for line in RunFolder(run).metrics.read_text(encoding="utf-8").splitlines()]
 
 
 def show(row: Mapping[str, object]) -> list[list[str]]:
