@@ -125,8 +125,9 @@ def test_when_one_process_is_killed_the_first_says_so_before_the_launcher_ends_i
     assert said.startswith("error: process 0 waited in vain for another one, which was killed or hangs (")
     assert done.late is not None
     assert done.late < 30
-    assert json.loads((scene.folder / "killed" / "run.json").read_text())["ended"] == "failed"
-    assert (scene.folder / "killed" / "report.html").is_file()
+    facts = json.loads((scene.folder / "killed" / "run.json").read_text())
+    assert (facts["ended"], f"error: {facts['failure']}") == ("failed", said)
+    assert "waited in vain" in (scene.folder / "killed" / "report.html").read_text()
 
 
 def test_a_process_whose_samples_lack_a_stream_keeps_step_with_the_others(tmp_path: Path):

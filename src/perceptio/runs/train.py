@@ -262,7 +262,8 @@ def run_training(
     with stop_on_signals() as stop:
         should_stop = deadline.or_asked(partial(_answering, stop, screen))
         try:
-            with repeatable(bench.config.training.exact):
+            # Once more inside: the report says what the message will, not what the library below said.
+            with processes.connected(), repeatable(bench.config.training.exact):
                 result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
         except Exception as error:
             # Signals are still caught: a launcher that sees another process end sends SIGTERM, which must not end this
