@@ -36,6 +36,8 @@ from perceptio.tasks.metrics import accuracy, balanced_accuracy
 
 SPLIT_STREAMS = {"stamps": ("video", "audio")}
 """Tasks whose test is repeated with each of these streams alone."""
+LABEL_PARTS = {"stamps": ("category", "language")}
+"""Tasks whose labels are several words in one, joined by "_", and what each word is."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,17 @@ class Answers:
         rows = np.array([[row[name] for name in classes] for row in self.probabilities])
         true = np.array([classes.index(name) for name in self.true])
         return {"accuracy": accuracy(rows, true), "balanced accuracy": balanced_accuracy(rows, true)}
+
+    def part(self, number: int) -> "Answers":
+        """Returns the answers to one word of the labels: its probability is the sum over all labels that hold it."""
+        found = []
+        for row in self.probabilities:
+            sums: dict[str, float] = {}
+            for label, probability in row.items():
+                word = label.split("_")[number]
+                sums[word] = sums.get(word, 0.0) + probability
+            found.append(sums)
+        return Answers([label.split("_")[number] for label in self.true], found)
 
 
 def main() -> None:
@@ -91,10 +104,13 @@ def perceiver_rows(
     for seed in seeds:
         runs = [trained(task, fold, seed, out, epochs) for fold in folds]
         seconds.append(sum(RunFolder(run).read_facts()["seconds"] for run in runs))
-        found.setdefault("Perceiver", []).append(pooled([read_answers(run) for run in runs]).scores())
+        answers = {"Perceiver": pooled([read_answers(run) for run in runs])}
         for stream in SPLIT_STREAMS.get(task, ()):
-            alone = [answers_with(run, stream) for run in runs]
-            found.setdefault(f"Perceiver, {stream} only", []).append(pooled(alone).scores())
+            answers[f"Perceiver, {stream} only"] = pooled([answers_with(run, stream) for run in runs])
+        for name, given in answers.items():
+            found.setdefault(name, []).append(given.scores())
+            for number, part in enumerate(LABEL_PARTS.get(task, ())):
+                found.setdefault(f"{name}: {part}", []).append(given.part(number).scores())
     rows: list[dict[str, object]] = [
         {"model": name, **{key: [score[key] for score in scores] for key in scores[0]}}
         for name, scores in found.items()
