@@ -22,6 +22,7 @@ _VALUES, _AXES = "values", "axes"
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _SHOWN = 80
 _MAX_HEADER_BYTES = 10_000
+_MAX_AXIS_NAME_BYTES = 4 * 256
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def _axis_names(archive: zipfile.ZipFile) -> tuple[str, ...]:
         return ()
     with archive.open(f"{_AXES}.npy") as member:
         header = _npy_header(member)
-        if header.dtype.kind != "U" or len(header.shape) != 1 or header.shape[0] > MAX_ARRAY_AXES:
+        is_list = header.dtype.kind == "U" and len(header.shape) == 1
+        if not is_list or header.shape[0] > MAX_ARRAY_AXES or header.dtype.itemsize > _MAX_AXIS_NAME_BYTES:
             raise FileError(f'"axes" must be a list of names, one an axis; it is {header.dtype} {header.shape}')
     with archive.open(f"{_AXES}.npy") as member:
         return tuple(str(name) for name in np.lib.format.read_array(member, allow_pickle=False))

@@ -99,7 +99,7 @@ def _content(file: File, limits: Limits, num_bytes: int | None = None) -> bytes:
         )
     try:
         with open_file(file) as stream:
-            content = stream.read(limits.max_mesh_file_bytes if num_bytes is None else num_bytes)
+            content = stream.read(size if num_bytes is None else num_bytes)
     except OSError as error:
         raise as_file_error(error) from error
     return content.removeprefix(_BYTE_ORDER_MARK)

@@ -19,6 +19,8 @@ _UNIT_TOLERANCE = 0.02
 _COMMENT = re.compile(r"(?:#|//|;)[^\r\n]*")
 _SEPARATORS = str.maketrans(",\t", "  ")
 _MAX_SHOWN = 100
+# Of these zipfile unpacks as much as is asked for, of bzip2 and LZMA all that a block of the file holds.
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def mesh_of_rows(rows: np.ndarray, limits: Limits) -> Mesh:
@@ -125,12 +127,12 @@ def read_npz(content: bytes, limits: Limits) -> Mesh:
                         f"{limits.max_mesh_file_bytes:,} (--source.limits.max-mesh-file-bytes)"
                     )
             if "points" in members:
-                return mesh_of_rows(read_npy(archive.read(members["points"])), limits)
+                return mesh_of_rows(read_npy(_unpacked(archive, members["points"])), limits)
             if "vertices" not in members:
                 found = ", ".join(sorted(map(printable, members))[:5]) or "none"
                 raise FileError(f"has no array 'points' or 'vertices'; its arrays: {found}")
-            vertices = read_npy(archive.read(members["vertices"]))
-            faces = read_npy(archive.read(members["faces"])) if "faces" in members else None
+            vertices = read_npy(_unpacked(archive, members["vertices"]))
+            faces = read_npy(_unpacked(archive, members["faces"])) if "faces" in members else None
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         # The content is in memory, so that an OSError tells about its bytes too; these are all that zipfile raises.
         raise FileError("no .npz file, or a damaged one") from error
@@ -145,12 +147,24 @@ def read_npz(content: bytes, limits: Limits) -> Mesh:
 
 
 def check_members(archive: zipfile.ZipFile, limits: Limits) -> None:
-    """Raises FileError for an archive of more members than the limit."""
+    """Raises FileError for an archive of too many members, or with one that zipfile would unpack without bounds."""
     if len(archive.namelist()) > limits.max_archive_members:
         raise FileError(
             f"holds {len(archive.namelist()):,} arrays; the limit is {limits.max_archive_members:,} "
             "(--source.limits.max-archive-members)"
         )
+    for member in archive.infolist():
+        if member.compress_type not in _BOUNDED:
+            raise FileError(
+                f"packs {printable(member.filename)[:_MAX_SHOWN]} in a way that is not read; write it with np.savez or "
+                "np.savez_compressed"
+            )
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Returns the bytes of a member, no more than the directory says: asked for all, zipfile unpacks whatever comes."""
+    with archive.open(member) as stream:
+        return stream.read(member.file_size + 1)
 
 
 def _is_row(line: str) -> bool:

@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -300,6 +301,19 @@ def test_a_zip_bomb_is_refused_by_its_directory(save) -> None:
         "its array 'points' has 240,296 bytes; the limit is 200,000 (--source.limits.max-mesh-file-bytes)"
     )
     assert refusal(save(content, "a.npz"), max_mesh_file_bytes=240_296) is None
+
+
+def test_a_directory_that_lies_about_a_member_does_not_make_it_unpack(save) -> None:
+    """Without a bound on what it asks for, zipfile unpacks 32 MB here before it looks at the size it was told."""
+    content = bytearray(npz(points=np.zeros((1_333_333, 3))))
+    for place in (content.index(b"PK\x03\x04") + 22, content.rindex(b"PK\x01\x02") + 24):
+        content[place : place + 4] = struct.pack("<I", 300)
+    path = save(bytes(content), "a.npz")
+    tracemalloc.start()
+    assert refusal(path) == "no .npz file, or a damaged one"
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_an_archive_of_too_many_arrays_is_refused(save) -> None:
