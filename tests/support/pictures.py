@@ -1,5 +1,7 @@
 """Small pictures of three classes that differ in colour and shape, drawn on the spot from a seed."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -34,3 +36,16 @@ def make_picture_folder(root: Path, *, per_class: int = 12, seed: int = 0, side:
         for number in range(per_class):
             Image.fromarray(draw_picture(name, random, side)).save(root / name / f"{number:02d}.png")
     return root
+
+
+def grey_png(width: int, height: int, *, cut: bool = False) -> bytes:
+    """A black PNG of any size, made without a picture in memory; `cut`: its header, and next to no pixels."""
+    packer = zlib.compressobj(1)
+    row = bytes(1 + width)
+    pixels = b"".join([*(packer.compress(row) for _ in range(0 if cut else height)), packer.flush()])
+    header = struct.pack(">2I5B", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

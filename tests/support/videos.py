@@ -99,6 +99,20 @@ def write_frames(
             container.mux(voice.encode(None))
 
 
+def write_packets(path: Path, codec: str, packets: Sequence[bytes], size: tuple[int, int]) -> Path:
+    """Writes packets as they are into a file that declares frames of a height and a width, and returns the path."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = size
+        stream.pix_fmt = "rgb24"
+        container.start_encoding()
+        for number, content in enumerate(packets):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base, packet.pts, packet.dts = stream, Fraction(1, 25), number, number
+            container.mux(packet)
+    return path
+
+
 def write_numbered(path: Path, count: int, codec: str = "libx264", **settings) -> Path:
     """Writes `count` numbered frames and returns the path."""
     size = settings.pop("size", (66, 98))

@@ -100,7 +100,7 @@ def open_media(file: File, limits: Limits) -> Media:
     """
     module = load_av()
     check_file(file, None, limits)
-    options = {"format_whitelist": _FORMATS, **_probing(file)}
+    options = {"format_whitelist": _FORMATS, "max_pixels": str(_most_pixels(limits)), **_probing(file)}
     with media_errors(file):
         if isinstance(file, Path):
             # As a URL of the protocol "file": a name such as "concat:a|b" is then only a name.
@@ -119,6 +119,21 @@ def open_media(file: File, limits: Limits) -> Media:
             stream.close()
             raise
         return _bounded(Media(opened, stream), limits)
+
+
+def counted_pixels(width: int, height: int) -> int:
+    """Returns the most pixels that FFmpeg may count where it compares a frame of a size with `max_pixels`.
+
+    It counts rows and blocks as they are filled up, to 64 at most, and the MPEG-4 family as well a buffer of 280 rows,
+    each longer than the frame's by up to 190 (measured with FFmpeg 8.1 for seven codecs and sizes).
+    """
+    return (width + 192) * max(height + 64, 280)
+
+
+def _most_pixels(limits: Limits) -> int:
+    """Returns what FFmpeg may count in any frame within the limits; it decodes some when it opens a file."""
+    longest = min(limits.max_image_side, limits.max_frame_pixels)
+    return counted_pixels(longest, -(-limits.max_frame_pixels // longest))
 
 
 def _bounded(media: Media, limits: Limits) -> Media:

@@ -72,7 +72,7 @@ class Video:
     def _begin(self, limits: Limits) -> Picturing:
         first = self._reader.read()
         if first is None:
-            raise FileError("not one frame of its video can be decoded")
+            raise self._reader.without_frames()
         picturing = Picturing(first.frame, self._reader.pixel_aspect, limits)
         self._origin = first.stamp
         self._tolerance = min(self._reader.tick / 2, _MOST_ROUNDING_SECONDS) + 1e-9
@@ -151,7 +151,7 @@ class Video:
         while self._following is not None and self._following.stamp - self._origin <= moment:
             self._current, self._following = self._following, self._reader.read()
         if self._current is None:
-            raise FileError("not one frame of its video can be decoded")
+            raise self._reader.without_frames()
         start = self._current.stamp - self._origin
         first = start <= 0
         end = math.inf if self._following is None else self._following.stamp - self._origin
@@ -228,7 +228,7 @@ def check_video(file: File, limits: Limits) -> None:
                 check_frame_size(timed.frame.width, timed.frame.height, limits)
                 count += 1
             if count == 0:
-                raise FileError("not one frame of its video can be decoded")
+                raise reader.without_frames()
             if 2 * reader.num_bad_packets > reader.num_packets:
                 raise FileError(
                     f"damaged: {reader.num_bad_packets:,} of {reader.num_packets:,} packets of its video cannot be "

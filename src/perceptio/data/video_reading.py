@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perceptio.data.items import File
 from perceptio.data.limits import Limits
-from perceptio.data.media import check_disk, load_av, media_errors, open_media
+from perceptio.data.media import check_disk, counted_pixels, load_av, media_errors, open_media
 from perceptio.data.video_frames import check_frame_size
 from perceptio.errors import AbsentError, FileError
 
@@ -120,6 +120,16 @@ class FrameReader:
                 end = max(end, stamp + (packet.duration or self._ticks_per_frame))
         return (count * self._ticks_per_frame if first is None else end - first) * self.tick
 
+    def without_frames(self) -> FileError:
+        """Returns what is wrong with a file of which no frame was read."""
+        reason = "not one frame of its video can be decoded"
+        if self._stream.codec_context.width == 0:  # FFmpeg forgets a size that it refuses
+            return FileError(
+                f"{reason}: it declares no size, or one beyond the limit of {self._limits.max_frame_pixels:,} pixels "
+                "(--source.limits.max-frame-pixels)"
+            )
+        return FileError(reason)
+
     def _demuxed(self) -> Iterator[Any]:
         error = load_av().error
         try:
@@ -219,8 +229,10 @@ def _prepare(stream: "av.video.stream.VideoStream", limits: Limits) -> None:
         FileError: the size is beyond the limits.
     """
     context = stream.codec_context
+    most = limits.max_frame_pixels
     if context.width > 0 and context.height > 0:  # otherwise known only once a frame is decoded
         check_frame_size(context.width, context.height, limits)
+        most = max(most, counted_pixels(context.width, context.height))
     context.thread_count = 1
     # What the header declares is checked above; a change of size in mid-file meets this one.
-    context.options = {"max_pixels": str(limits.max_frame_pixels)}
+    context.options = {"max_pixels": str(most)}

@@ -12,7 +12,17 @@ from perceptio.data.limits import Limits
 from perceptio.data.video_files import check_video, open_video, probe_video
 from perceptio.data.video_frames import check_frame_size
 from perceptio.errors import AbsentError, FileError
-from support.videos import KINDS, middles, numbered_frame, numbers_of, quarters, write_frames, write_numbered
+from support.pictures import grey_png
+from support.videos import (
+    KINDS,
+    middles,
+    numbered_frame,
+    numbers_of,
+    quarters,
+    write_frames,
+    write_numbered,
+    write_packets,
+)
 
 READERS = ("check_video", "open_video", "probe_video")
 pytestmark = pytest.mark.usefixtures("either_place")
@@ -140,6 +150,7 @@ def test_limits_come_before_memory(tmp_path: Path, monkeypatch) -> None:
         match=r"^declares frames of 98 x 66 pixels; the limit is 97 a side \(--source.limits.max-image-side\)$",
     ):
         check_video(path, Limits(max_image_side=97))
+    check_video(path, Limits(max_frame_pixels=6468))
     stretched = tmp_path / "b.mp4"
     write_frames(stretched, [quarters(64, 96)], layout="yuv444p", pixel_aspect=Fraction(5, 1))
     with pytest.raises(FileError, match=r"^declares frames of 480 x 64 = 30,720 pixels; the limit is 30,000 "):
@@ -154,6 +165,27 @@ def test_limits_come_before_memory(tmp_path: Path, monkeypatch) -> None:
             video.frames_at([0.0] * 5)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_frame_just_inside_the_limit_is_read_whatever_margin_its_codec_keeps(tmp_path: Path, name: str) -> None:
+    path = write_numbered(tmp_path / name, 40, **KINDS[name])
+    check_video(path, Limits(max_frame_pixels=66 * 98))
+    with pytest.raises(FileError, match=r"^declares frames of 98 x 66 = 6,468 pixels; the limit is 6,467 "):
+        check_video(path, Limits(max_frame_pixels=66 * 98 - 1))
+
+
+@pytest.mark.parametrize("size", [(66, 98), (9000, 9000)])
+def test_opening_a_file_decodes_no_frame_beyond_the_limit(tmp_path: Path, size: tuple[int, int]) -> None:
+    """FFmpeg decodes a PNG to learn its layout, whatever size the container declares."""
+    path = write_packets(tmp_path / "a.mov", "png", [grey_png(9000, 9000)], size)
+    message = (
+        r"^not one frame of its video can be decoded: it declares no size, or one beyond the limit of 36,000,000 "
+        r"pixels \(--source\.limits\.max-frame-pixels\)$"
+    )
+    for read in (open_video, check_video):
+        with pytest.raises(FileError, match=message):
+            read(path, Limits())
+
+
 def test_a_size_that_changes_in_mid_file(tmp_path: Path) -> None:
     """VP8 may change its size at a keyframe: later frames are scaled to the first one's size, or beyond the limit."""
     path = tmp_path / "a.webm"
@@ -161,9 +193,9 @@ def test_a_size_that_changes_in_mid_file(tmp_path: Path) -> None:
         stream = container.add_stream("libvpx", rate=25)
         stream.height, stream.width, stream.pix_fmt = 66, 98, "yuv420p"
         larger = av.CodecContext.create("libvpx", "w")
-        larger.height, larger.width, larger.pix_fmt, larger.time_base = 132, 196, "yuv420p", Fraction(1, 25)
+        larger.height, larger.width, larger.pix_fmt, larger.time_base = 396, 588, "yuv420p", Fraction(1, 25)
         for number in range(24):
-            encoder, scale = (stream, 1) if number < 12 else (larger, 2)
+            encoder, scale = (stream, 1) if number < 12 else (larger, 6)
             picture = av.VideoFrame.from_ndarray(numbered_frame(number, 66 * scale, 98 * scale), format="rgb24")
             picture = picture.reformat(format="yuv420p")
             picture.pts, picture.time_base = number, Fraction(1, 25)
