@@ -80,7 +80,10 @@ def read_vrml(content: bytes, limits: Limits) -> Mesh:
     header = _HEADER.match(text)
     if header is None:
         raise FileError(f"no VRML file: it begins with {printable(text[:16])!r}")
-    root = parse_nodes(_NOISE.sub(" ", text).replace(",", " "), limits.max_mesh_depth)
+    text = _NOISE.sub(" ", text).replace(",", " ")
+    if text.count("{") > limits.max_mesh_nodes:
+        raise FileError(f"has more than {limits.max_mesh_nodes:,} nodes (--source.limits.max-mesh-nodes)")
+    root = parse_nodes(text, limits.max_mesh_depth)
     shapes = Shapes(limits)
     _Walk(is_first=header[1].startswith("1"), shapes=shapes, most_visits=limits.max_mesh_nodes).visit(root, _State())
     return shapes.mesh()
@@ -207,7 +210,8 @@ class _Walk:
     """VRML 1.0: places, coordinates and materials hold for all that follows within the same Separator."""
     shapes: Shapes
     most_visits: int
-    num_visits: int = 0
+    num_visits: int = -1
+    """How many nodes were visited; the first one is the root, which is none of the file's."""
 
     def visit(self, node: Node, state: _State) -> None:
         self.num_visits += 1

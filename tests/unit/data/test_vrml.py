@@ -2,6 +2,7 @@
 
 import gzip
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -219,6 +220,24 @@ def test_repetition_of_repetitions_is_stopped() -> None:
     assert refusal(text, Limits(max_mesh_nodes=10_007)) == (
         "repeats nodes (USE) to more than 10,007 (--source.limits.max-mesh-nodes)"
     )
+
+
+def test_a_scene_of_just_so_many_nodes_is_read() -> None:
+    """A shape is three nodes: itself, its geometry and its coordinates."""
+    written, repeated = V2 + SHAPE * 3, V2 + f"DEF s {SHAPE} USE s USE s"
+    for text in (written, repeated):
+        assert len(corners(mesh_of(text, Limits(max_mesh_nodes=9)))) == 3
+    limits = Limits(max_mesh_nodes=8)
+    assert refusal(written, limits) == "has more than 8 nodes (--source.limits.max-mesh-nodes)"
+    assert refusal(repeated, limits) == "repeats nodes (USE) to more than 8 (--source.limits.max-mesh-nodes)"
+
+
+def test_nodes_are_counted_before_memory_is_taken_for_them() -> None:
+    tracemalloc.start()
+    assert refusal(V2 + "a{}" * 200_000, Limits(max_mesh_nodes=1000)).startswith("has more than 1,000 nodes")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000  # all nodes would take 40 MB
 
 
 def test_a_string_that_does_not_end_costs_no_more_than_its_length() -> None:
