@@ -58,8 +58,9 @@ def probe_mesh(file: File, limits: Limits) -> Counts:
     suffix = _suffix(file)
     counts = _COUNTERS.get(suffix)
     if counts is not None:
-        content = _content(file, limits, _HEADER_BYTES if suffix in _HEADED else None)
-        return counts(content, limits)
+        found = counts(_content(file, limits, _HEADER_BYTES if suffix in _HEADED else None), limits)
+        check_counts(*found, limits)
+        return found
     mesh = read_mesh(file, limits)
     return len(mesh.vertices), 0 if mesh.faces is None else len(mesh.faces)
 

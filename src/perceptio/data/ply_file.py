@@ -121,10 +121,9 @@ def _header(content: bytes, limits: Limits) -> Header:
         raise FileError("damaged PLY file: its header does not say how values are written")
     counts = {element.name: element.num_rows for element in elements}
     check_counts(counts.get("vertex", 0), counts.get("face", 0), limits)
-    if max(counts.values(), default=0) > limits.max_faces:
-        raise FileError(
-            f"declares {max(counts.values()):,} elements; the limit is {limits.max_faces:,} (--source.limits.max-faces)"
-        )
+    most = max((element.num_rows for element in elements), default=0)
+    if most > limits.max_faces:
+        raise FileError(f"declares {most:,} elements; the limit is {limits.max_faces:,} (--source.limits.max-faces)")
     return Header(order, tuple(elements), end.end())
 
 

@@ -17,6 +17,7 @@ _COLUMNS = (3, 9)
 # How far the length of a vector may be from 1 for it to count as a normal: files round to a few digits.
 _UNIT_TOLERANCE = 0.02
 _COMMENT = re.compile(r"(?:#|//|;)[^\r\n]*")
+_LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85"  # all that `splitlines` knows, among the characters that a byte can be
 _SEPARATORS = str.maketrans(",\t", "  ")
 _MAX_SHOWN = 100
 # Of these zipfile unpacks as much as is asked for, of bzip2 and LZMA all that a block of the file holds.
@@ -59,7 +60,9 @@ def read_text_rows(text: str, limits: Limits) -> np.ndarray:
     Raises:
         FileError: rows of different lengths, or words that are no numbers.
     """
-    check_counts(text.count("\n"), 0, limits)
+    num_lines = sum(map(text.count, _LINE_ENDS)) - text.count("\r\n")
+    if num_lines > limits.max_vertices + 1:  # one may be skipped; others count whether they hold a point or not
+        check_counts(num_lines, 0, limits)
     lines = [line for line in _COMMENT.sub("", text).translate(_SEPARATORS).splitlines() if line and not line.isspace()]
     if lines and (_is_count(lines) or not _is_row(lines[0])):
         del lines[0]

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import struct
 import sys
 import tracemalloc
@@ -221,6 +222,8 @@ def test_off_with_polygons_and_colours_agrees_with_trimesh(save, limits: Limits)
          "damaged PLY file: its header does not say how values are written"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement edge 99999999999\nproperty int a\nend_header\n",
          "declares 99,999,999,999 elements; the limit is 40,000,000 (--source.limits.max-faces)"),
+        ("a.ply", b"ply\nformat ascii 1.0\nelement edge 99999999999\nelement edge 1\nproperty int a\nend_header\n",
+         "declares 99,999,999,999 elements; the limit is 40,000,000 (--source.limits.max-faces)"),
         ("a.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty list float float x\nend_header\n",
          "damaged PLY file: its header says 'list float float'"),
         ("a.ply", b"ply\nformat binary_big_endian 1.0\nelement vertex 1\nproperty list uchar float x\nend_header\n\xff",
@@ -337,6 +340,30 @@ def test_every_kind_keeps_to_the_limit_of_vertices(save, kind: str) -> None:
     reason = refusal(path, max_vertices=6)
     assert reason is not None
     assert reason.endswith("vertices; the limit is 6 (--source.limits.max-vertices)")
+    with pytest.raises(FileError, match=f"^{re.escape(reason)}$"):
+        probe_mesh(path, Limits(max_vertices=6))
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\v", b"\x85"])
+def test_rows_are_counted_before_memory_is_taken_for_them(save, end: bytes) -> None:
+    content = (b"1 2 3" + end) * 200_000
+    path = save(content, "a.xyz")
+    tracemalloc.start()
+    assert refusal(path, max_vertices=1000) == (
+        "has 200,000 vertices; the limit is 1,000 (--source.limits.max-vertices)"
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * len(content)
+
+
+@pytest.mark.parametrize("text", ["x y z\n1 2 3\n4 5 6\n", "2\r1 2 3\r4 5 6\r", "1 2 3\r\n4 5 6\r\n"])
+def test_a_line_of_names_or_of_a_number_does_not_count(save, text: str) -> None:
+    path = save(text.encode(), "a.xyz")
+    assert len(read_mesh(path, Limits(max_vertices=2)).vertices) == 2
+    reason = refusal(path, max_vertices=1)
+    assert reason is not None
+    assert reason.endswith(" vertices; the limit is 1 (--source.limits.max-vertices)")
 
 
 def gltf_with(change) -> bytes:
