@@ -123,14 +123,19 @@ def check_file(file: File, root: Path | None, limits: Limits) -> int:
     size = file.size if isinstance(file, Member) else _regular_size(file, root)
     if size == 0:
         raise FileError("empty file (0 bytes)")
-    if size > limits.max_file_bytes:
-        raise FileError(f"has {size:,} bytes; the limit is {limits.max_file_bytes:,} (--source.limits.max-file-bytes)")
+    check_size(size, limits.max_file_bytes, "max-file-bytes")
     if isinstance(file, Member) and size > limits.max_member_bytes:
         raise FileError(
             f"has {size:,} bytes; the limit of a shard's members is {limits.max_member_bytes:,} "
             "(--source.limits.max-member-bytes)"
         )
     return size
+
+
+def check_size(num_bytes: int, most_bytes: int, option: str) -> None:
+    """Raises FileError for more bytes than a limit, which an option of its name sets."""
+    if num_bytes > most_bytes:
+        raise FileError(f"has {num_bytes:,} bytes; the limit is {most_bytes:,} (--source.limits.{option})")
 
 
 def _regular_size(path: Path, root: Path | None) -> int:

@@ -70,7 +70,12 @@ def _table(values: dict[str, Any], limits: Limits) -> ShardTable:
         raise FileError("damaged index: a shard is described by other values than it should be")
     names, sizes = values["names"], values["sizes"]
     columns = (values["offsets"], sizes, values["samples"])
-    if any(len(column) != len(names) for column in columns) or len(names) > limits.max_shard_members:
+    if len(names) > limits.max_shard_members:
+        raise FileError(
+            f"lists {len(names):,} members of a shard; the limit is {limits.max_shard_members:,} "
+            "(--source.limits.max-shard-members)"
+        )
+    if any(len(column) != len(names) for column in columns):
         raise FileError("damaged index: its columns differ in length")
     if any(type(value) is not int for column in columns for value in column):
         raise FileError("damaged index: a place is no number")

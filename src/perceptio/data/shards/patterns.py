@@ -11,6 +11,7 @@ from perceptio.data.shards.remote import list_shards, read_small, scheme_of
 from perceptio.errors import DataError, FileError, UsageError
 
 INDEX_NAME = "index.jsonl"
+INDEX_LIMIT = "max-shard-index-bytes"
 CLASSES_NAME = "classes.txt"
 SUFFIX = ".tar"
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
@@ -56,7 +57,7 @@ def find_shards(text: str, limits: Limits) -> ShardSet:
 
     Raises:
         UsageError: a scheme that is not opened, a pattern that is none, or a web folder, which cannot be listed.
-        DataError: there is none, or they are compressed.
+        DataError: there is none, they are compressed or too many, or the index that lists them is too large.
         OSError: the network failed.
     """
     scheme = scheme_of(text)
@@ -69,6 +70,10 @@ def find_shards(text: str, limits: Limits) -> ShardSet:
         return ShardSet(places=places, beside=places[0].rpartition("/")[0] + "/", is_remote=is_remote)
     beside = plain.rstrip("/") + "/"
     places = _listed_on_server(beside, limits) if is_remote else _listed_on_disk(Path(plain))
+    if len(places) > limits.max_shards:
+        raise DataError(
+            f"{printable(beside)} holds more than {limits.max_shards:,} shards (--source.limits.max-shards)"
+        )
     return ShardSet(places=places, beside=beside, is_remote=is_remote)
 
 
@@ -125,8 +130,10 @@ def _listed_on_server(folder: str, limits: Limits) -> tuple[str, ...]:
     from perceptio.data.shards.index import shard_names
 
     try:
-        content = read_small(folder + INDEX_NAME, limits.max_shard_index_bytes)
-    except FileError:
+        content = read_small(folder + INDEX_NAME, limits.max_shard_index_bytes, INDEX_LIMIT)
+    except FileError as error:
+        if INDEX_LIMIT in str(error):
+            raise DataError(f"{INDEX_NAME} {error}") from error
         content = None
     if content is not None:
         return tuple(folder + name for name in shard_names(content, limits))

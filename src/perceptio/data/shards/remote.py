@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from perceptio.data.failures import NetworkError, as_file_error, patiently
+from perceptio.data.limits import check_size
 from perceptio.data.names import printable
 from perceptio.data.shards.tar import BLOCK_BYTES, check_member_header
 from perceptio.errors import FileError, MissingExtraError, UsageError
@@ -164,17 +165,20 @@ def look_at(url: str) -> RemoteShard:
     return _persistently(ask, url)
 
 
-def read_small(url: str, most_bytes: int) -> bytes:
+def read_small(url: str, most_bytes: int, option: str) -> bytes:
     """Returns a whole small file.
 
+    Args:
+        most_bytes: how large it may be.
+        option: the limit that says so.
+
     Raises:
-        FileError: it is not there, may not be read, or is larger than `most_bytes`.
+        FileError: it is not there, may not be read, or is larger.
         DataError: the server or the network failed again and again.
     """
     name = url.rpartition("/")[2]
     size = patiently(lambda: look_at(url), name).size
-    if size > most_bytes:
-        raise FileError(f"has {size:,} bytes, more than the {most_bytes:,} that are read of such a file")
+    check_size(size, most_bytes, option)
     return patiently(lambda: fetch(url, size, 0, size), name) if size else b""
 
 

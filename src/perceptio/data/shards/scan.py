@@ -105,7 +105,10 @@ def why_refused(name: str, size: int, limits: Limits) -> str | None:
     """Returns why a member of this name and size is not used; None: it is."""
     encoded = bytewise(name)
     if len(encoded) > limits.max_member_name_bytes:
-        return f"its name has {len(encoded):,} bytes; the limit is {limits.max_member_name_bytes:,}"
+        return (
+            f"its name has {len(encoded):,} bytes; the limit is {limits.max_member_name_bytes:,} "
+            "(--source.limits.max-member-name-bytes)"
+        )
     if name.startswith("/") or "\\" in name or ".." in name.split("/"):
         return "its name leads out of the shard; pack it anew with plain names"
     try:

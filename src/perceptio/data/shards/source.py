@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from perceptio.data.items import Item, Member, Shard
-from perceptio.data.limits import Limits
+from perceptio.data.limits import Limits, check_size
 from perceptio.data.names import SPLIT_NAMES, Split, check_classes, printable
 from perceptio.data.records import MAIN, Record, Skipped, sort_records
 from perceptio.data.shards.patterns import CLASSES_NAME, ShardSet, find_shards
@@ -18,6 +18,7 @@ from perceptio.data.shards.tables import Progress, Tables, read_tables
 from perceptio.errors import DataError, FileError
 
 _WORDS = "-_."
+_CLASS_LIMITS = "max-classes times max-name-characters"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -271,16 +272,19 @@ def _common_depth(tables: Sequence[ShardTable]) -> int:
 def _class_names(found: ShardSet, limits: Limits) -> list[str]:
     """Returns the lines of classes.txt beside the shards; none if there is no such file."""
     place = found.beside + CLASSES_NAME
-    most = limits.max_classes * 4 * limits.max_name_characters
+    most = limits.max_classes * (4 * limits.max_name_characters + len("\r\n"))
     try:
         if found.is_remote:
-            content = read_small(place, most)
+            content = read_small(place, most, _CLASS_LIMITS)
         elif Path(place).is_file():
-            content = Path(place).read_bytes()[:most]
+            check_size(Path(place).stat().st_size, most, _CLASS_LIMITS)
+            content = Path(place).read_bytes()
         else:
             return []
         names = [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
-    except FileError:
+    except FileError as error:
+        if _CLASS_LIMITS in str(error):
+            raise DataError(f"{CLASSES_NAME} {error}") from error
         return []
     except UnicodeDecodeError as error:
         raise DataError(f"{CLASSES_NAME} is not valid UTF-8; save it as UTF-8") from error

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from perceptio.data.failures import as_file_error, patiently
 from perceptio.data.items import Shard
-from perceptio.data.limits import Limits, check_file
+from perceptio.data.limits import Limits, check_file, check_size
 from perceptio.data.names import printable
 from perceptio.data.records import Skipped
 from perceptio.data.shards.index import index_bytes, read_index
-from perceptio.data.shards.patterns import INDEX_NAME, ShardSet
+from perceptio.data.shards.patterns import INDEX_LIMIT, INDEX_NAME, ShardSet
 from perceptio.data.shards.places import LocalShard
 from perceptio.data.shards.remote import Ranges, RemoteShard, look_at, read_small
 from perceptio.data.shards.scan import ShardTable, scan_shard
@@ -22,6 +22,7 @@ from perceptio.data.user_cache import keep, user_cache
 from perceptio.errors import FileError
 
 _THREADS = 8
+_ANY_SIZE = 2**62
 SCANNED_BYTES = 2**20
 """What is fetched at once while a remote shard's headers are read."""
 
@@ -107,7 +108,7 @@ def look_on_disk(path: Path, limits: Limits) -> LocalShard:
     Raises:
         FileError: when it is no regular file, or cannot be looked at.
     """
-    check_file(path, None, replace(limits, max_file_bytes=2**62))
+    check_file(path, None, replace(limits, max_file_bytes=_ANY_SIZE))
     try:
         return LocalShard.of(path)
     except OSError as error:
@@ -132,10 +133,11 @@ def index_beside(found: ShardSet, limits: Limits) -> tuple[dict[str, ShardTable]
     place = found.beside + INDEX_NAME
     try:
         if found.is_remote:
-            return read_index(read_small(place, limits.max_shard_index_bytes), limits), ""
+            return read_index(read_small(place, limits.max_shard_index_bytes, INDEX_LIMIT), limits), ""
         if not Path(place).is_file():
             return {}, ""
-        check_file(Path(place), None, replace(limits, max_file_bytes=limits.max_shard_index_bytes))
+        size = check_file(Path(place), None, replace(limits, max_file_bytes=_ANY_SIZE))
+        check_size(size, limits.max_shard_index_bytes, INDEX_LIMIT)
         return read_index(Path(place).read_bytes(), limits), ""
     except FileError as error:
         is_missing = found.is_remote and "no such file" in str(error)

@@ -23,6 +23,9 @@ _NAME, _SIZE, _CHECKSUM, _KIND, _MAGIC, _PREFIX = (
     slice(257, 263),
     slice(345, 500),
 )
+_EXTENDED = frozenset({b"x", b"g", b"L", b"K"})
+_MOST_EXTENDED = 8
+"""Extended headers before one member; tar writes one of each kind at most."""
 _SPACES = 8 * ord(" ")
 _COMPRESSED = (
     (b"\x1f\x8b", "gzip"),
@@ -69,7 +72,7 @@ def walk_tar(stream: io.BufferedIOBase, num_bytes: int, limits: Limits) -> Itera
         FileError: it is no plain tar file, or asks for more than the limits allow.
         OSError: the disk or the network failed.
     """
-    position = count = 0
+    position = count = num_extended = 0
     long_name: bytes | None = None
     long_size: int | None = None
     while True:
@@ -79,18 +82,22 @@ def walk_tar(stream: io.BufferedIOBase, num_bytes: int, limits: Limits) -> Itera
         header = _parsed(block, position)
         if header is None:
             return
-        count += 1
+        is_extended = header.kind in _EXTENDED
+        num_extended = num_extended + 1 if is_extended else 0
+        if num_extended > _MOST_EXTENDED:
+            raise FileError(f"has more than {_MOST_EXTENDED} extended headers before one member; pack it anew")
+        count += not is_extended
         if count > limits.max_shard_members:
             raise FileError(
                 f"has more than {limits.max_shard_members:,} members (--source.limits.max-shard-members); "
                 "pack smaller shards"
             )
         position += BLOCK_BYTES
-        size = header.size if long_size is None or header.kind in (b"x", b"g", b"L", b"K") else long_size
+        size = header.size if long_size is None or is_extended else long_size
         held = 0 if header.kind in _WITHOUT_CONTENT else size
         if position + held > num_bytes:
             raise CutError(f"cut off: it ends after {num_bytes:,} bytes, in the middle of a member")
-        if header.kind in (b"x", b"L", b"g", b"K"):
+        if is_extended:
             content = _extension(stream, position, held, limits)
             if header.kind == b"x":
                 named, long_size = _pax(content)

@@ -75,6 +75,14 @@ def test_an_index_of_anybody_is_checked(content: bytes, message: str) -> None:
     assert str(error.value) == message
 
 
+def test_an_index_keeps_to_the_limit_of_members() -> None:
+    content = index_bytes([table()])
+    read_index(content, Limits(max_shard_members=2))
+    message = r"^lists 2 members of a shard; the limit is 1 \(--source\.limits\.max-shard-members\)$"
+    with pytest.raises(FileError, match=message):
+        read_index(content, Limits(max_shard_members=1))
+
+
 def test_flipped_bytes_raise_nothing_but_file_errors() -> None:
     content = index_bytes([table()])
     draw = random.Random(0)

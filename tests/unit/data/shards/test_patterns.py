@@ -55,6 +55,14 @@ def test_a_folder_gives_its_shards_in_the_order_of_their_names(tmp_path: Path) -
         assert looks_like_shards(place)
 
 
+def test_a_folder_keeps_to_the_limit_of_shards(tmp_path: Path) -> None:
+    for name in ("a.tar", "b.tar", "c.tar"):
+        (tmp_path / name).write_bytes(b"")
+    assert len(find_shards(str(tmp_path), Limits(max_shards=3)).places) == 3
+    with pytest.raises(DataError, match=r"/ holds more than 2 shards \(--source\.limits\.max-shards\)$"):
+        find_shards(str(tmp_path), Limits(max_shards=2))
+
+
 def test_compressed_shards_and_folders_without_any_say_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r" holds no \.tar files; perceptio data pack makes them$"):
         find_shards(str(tmp_path), LIMITS)

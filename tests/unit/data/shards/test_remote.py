@@ -16,6 +16,7 @@ from perceptio.data.limits import Limits
 from perceptio.data.shards import remote
 from perceptio.data.shards.index import index_bytes
 from perceptio.data.shards.patterns import find_shards
+from perceptio.data.shards.source import read_shards
 from perceptio.data.shards.tables import read_tables
 from perceptio.errors import DataError, FileError, MissingExtraError, UsageError
 from support.shards import content_of, labels_of, read, write_tar
@@ -260,9 +261,28 @@ def test_a_server_that_does_not_say_how_large_a_file_is(server: Server, monkeypa
 
 
 def test_an_index_that_is_too_large_is_not_fetched(server: Server) -> None:
-    message = r"^has 40,960 bytes, more than the 100 that are read of such a file$"
-    with pytest.raises(FileError, match=message):
-        remote.read_small(f"{server.url}/a-0.tar", 100)
+    place = with_index(server)
+    size = (server.folder / "index.jsonl").stat().st_size
+    reason = f"has {size:,} bytes; the limit is {size - 1:,} (--source.limits.max-shard-index-bytes)"
+    small = Limits(max_shard_index_bytes=size - 1)
+    assert len(read_shards(place, Limits(max_shard_index_bytes=size)).records) == 16
+    with pytest.raises(DataError, match=f"^{re.escape(f'index.jsonl {reason}')}$"):
+        read_shards(place, small)
+    source = read_shards(f"{server.url}/a-{{0..1}}.tar", small)
+    assert len(source.records) == 16
+    assert f"index.jsonl is not used: {reason}" in source.notes
+
+
+def test_class_names_that_are_too_large_are_not_fetched(server: Server) -> None:
+    place = with_index(server)
+    limits = Limits(max_classes=2, max_name_characters=4)
+    assert read_shards(place, limits).classes == ("cat", "dog")
+    (server.folder / "classes.txt").write_text("cat\ndog\n" + "\n" * 40)
+    message = (
+        r"^classes\.txt has 48 bytes; the limit is 36 \(--source\.limits\.max-classes times max-name-characters\)$"
+    )
+    with pytest.raises(DataError, match=message):
+        read_shards(place, limits)
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ def test_names_that_could_do_harm_are_refused_and_links_are_not_followed(tmp_pat
     assert reasons == {
         "its name leads out of the shard; pack it anew with plain names",
         "its name holds control characters; rename it",
-        "its name has 1,104 bytes; the limit is 1,024",
+        "its name has 1,104 bytes; the limit is 1,024 (--source.limits.max-member-name-bytes)",
     }
     assert "members left out: 4 links and devices" in source.notes
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
@@ -255,6 +255,11 @@ def test_classes_txt_must_be_a_list_of_names(make_shards) -> None:
     folder = make_shards(members)
     (folder / "classes.txt").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(DataError, match=r"^classes\.txt is not valid UTF-8; save it as UTF-8$"):
+        read(folder)
+    (folder / "classes.txt").write_bytes(b"cat\ndog\n")
+    os.truncate(folder / "classes.txt", 2**40)
+    message = r"^classes\.txt has 1,099,511,627,776 bytes; the limit is 102,600,000 "
+    with pytest.raises(DataError, match=message):
         read(folder)
 
 

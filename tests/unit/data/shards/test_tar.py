@@ -133,12 +133,25 @@ def test_the_limits_hold() -> None:
         FileError, match=r"^has more than 1 members \(--source.limits.max-shard-members\); pack smaller shards$"
     ):
         walked(content, Limits(max_shard_members=1))
+    content = made([file(LONG), file(f"2{LONG}")], format=tarfile.GNU_FORMAT)
+    assert len(walked(content, Limits(max_shard_members=2))) == 2  # what gives them their long names is no member
     entry, body = file("a")
     entry.pax_headers = {"comment": "x" * 5000}
     content = made([(entry, body)], format=tarfile.PAX_FORMAT)
     message = r"^has an extended header of 5,\d+ bytes; the limit is 5,000 \(--source.limits.max-shard-header-bytes\)$"
     with pytest.raises(FileError, match=message):
         walked(content, Limits(max_shard_header_bytes=5000))
+
+
+def test_extended_headers_without_end_are_refused() -> None:
+    extended = bytearray(made([file("a", b"x")], format=tarfile.USTAR_FORMAT)[:1024])
+    extended[156:157] = b"L"
+    extended[:512] = with_checksum(extended[:512])
+    member = made([file("a")])
+    assert [entry.name for entry in walked(bytes(extended) * 8 + member)] == ["x"]
+    message = r"^has more than 8 extended headers before one member; pack it anew$"
+    with pytest.raises(FileError, match=message):
+        walked(bytes(extended) * 9 + member)
 
 
 def test_sparse_members_are_refused() -> None:
