@@ -1,12 +1,12 @@
 """Reads AudioSet's own lists: segment CSVs and the class list, beside folders with the media files one has got."""
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from perceptio.data.folder_listing import list_folder
 from perceptio.data.limits import Limits
+from perceptio.data.manifest_rows import Lines, csv_cells
 from perceptio.data.names import Split, check_classes, count_note, printable
 from perceptio.data.records import FileSource, Record, sort_records
 from perceptio.errors import DataError
@@ -39,19 +39,24 @@ def read_audioset(folder: Path, limits: Limits) -> FileSource:
     Raises:
         DataError: a list cannot be read, names an unknown class, or no segment has a file.
     """
-    names = _read_classes(folder / CLASS_LIST)
+    names = _read_classes(folder / CLASS_LIST, limits)
     files = _files_by_id(folder, limits)
     records: list[Record] = []
     missing = 0
     for list_name, split in SEGMENT_LISTS.items():
         path = folder / list_name
-        for number, row in _rows(path) if path.is_file() else ():
+        for number, row in _rows(path, limits) if path.is_file() else ():
             video, start = row[0].strip(), row[1].strip()
             file = _file_of(files.get(video, ()), start)
             if file is None:
                 missing += 1
                 continue
             records.append(Record(name=file, labels=_labels(row, names, f"{list_name}, line {number:,}"), split=split))
+            if len(records) > limits.max_manifest_rows:
+                raise DataError(
+                    f"{folder.name}/ lists more than {limits.max_manifest_rows:,} segments that have a file "
+                    "(--source.limits.max-manifest-rows)"
+                )
     if not records:
         raise DataError(
             f"{folder.name}/ holds AudioSet's lists but no media file of their segments ({missing:,} listed); put "
@@ -72,29 +77,45 @@ def read_audioset(folder: Path, limits: Limits) -> FileSource:
     )
 
 
-def _read_classes(path: Path) -> dict[str, str]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"mid", "display_name"} <= set(reader.fieldnames or ()):
-            found = ", ".join(map(printable, reader.fieldnames or ())) or "none"
+def _read_classes(path: Path, limits: Limits) -> dict[str, str]:
+    names: dict[str, str] = {}
+    with path.open("rb") as file:
+        lines = Lines(file, path.name, limits)
+        rows = csv_cells(lines, path.name)
+        columns = next(rows, [])
+        if not {"mid", "display_name"} <= set(columns):
+            found = ", ".join(map(printable, columns)) or "none"
             raise DataError(f"{path.name} must have the columns mid and display_name; it has {found}")
-        names = {row["mid"]: row["display_name"].strip() for row in reader}
+        for cells in rows:
+            if not cells:
+                continue
+            if len(cells) != len(columns):
+                raise DataError(
+                    f"{path.name}, line {lines.number:,}: {len(cells)} cells, but the first line names {len(columns)}"
+                )
+            row = dict(zip(columns, cells, strict=True))
+            names[row["mid"]] = row["display_name"].strip()
+            if len(names) > limits.max_classes:
+                raise DataError(
+                    f"{path.name} has more than {limits.max_classes:,} classes (--source.limits.max-classes)"
+                )
     if len(set(names.values())) != len(names):
         raise DataError(f"{path.name} gives two classes one display name; make them different")
     return names
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
+def _rows(path: Path, limits: Limits) -> Iterator[tuple[int, list[str]]]:
+    with path.open("rb") as file:
+        lines = Lines(file, path.name, limits)
+        for row in csv_cells(lines, path.name, skip_spaces=True):
             if not row or row[0].startswith("# "):
                 continue
             if len(row) != 4:
                 raise DataError(
-                    f"{path.name}, line {number:,}: must hold YTID, start_seconds, end_seconds, positive_labels; it "
-                    f"holds {len(row)} cells"
+                    f"{path.name}, line {lines.number:,}: must hold YTID, start_seconds, end_seconds, positive_labels; "
+                    f"it holds {len(row)} cells"
                 )
-            yield number, row
+            yield lines.number, row
 
 
 def _labels(row: list[str], names: dict[str, str], where: str) -> tuple[str, ...]:

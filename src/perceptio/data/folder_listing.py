@@ -52,15 +52,19 @@ def list_folder(root: Path, limits: Limits) -> Listing:
                         listing.not_samples.append(name)
                     else:
                         listing.files.append(name)
+                        _check_number(listing, root, limits)
         except OSError as error:
             reason: FileError = as_file_error(error)
             raise DataError(f"{printable(folder or str(root))}/ {reason}") from error
-        if len(listing.files) > limits.max_manifest_rows:
-            raise DataError(
-                f"{root.name}/ holds more than {limits.max_manifest_rows:,} files (--source.limits.max-manifest-rows)"
-            )
     _set_aside_parts_of_meshes(listing)
     return listing
+
+
+def _check_number(listing: Listing, root: Path, limits: Limits) -> None:
+    if len(listing.files) > limits.max_manifest_rows:
+        raise DataError(
+            f"{root.name}/ holds more than {limits.max_manifest_rows:,} files (--source.limits.max-manifest-rows)"
+        )
 
 
 def _set_aside_parts_of_meshes(listing: Listing) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from perceptio.data.idx_format import count_images, find_idx, read_array
 from perceptio.data.items import Item
 from perceptio.data.limits import Limits
-from perceptio.data.names import Split, check_classes
+from perceptio.data.names import Split, check_classes, read_class_lines
 from perceptio.data.records import MAIN, Record, Skipped, sort_records
 from perceptio.errors import DataError
 
@@ -103,7 +103,7 @@ def read_idx(folder: Path, class_names: Sequence[str] | None = None, limits: Lim
                 f"{images.name} holds {num_images:,} images and {labels.name} {len(values[split]):,} labels; they must "
                 "be as many"
             )
-    names, note = _class_names(folder, values, class_names)
+    names, note = _class_names(folder, values, class_names, limits)
     for split, labels_of_split in values.items():
         digits = max(5, len(str(len(labels_of_split) - 1)))
         records += [
@@ -122,7 +122,7 @@ def read_idx(folder: Path, class_names: Sequence[str] | None = None, limits: Lim
 
 
 def _class_names(
-    folder: Path, values: dict[Split, np.ndarray], given: Sequence[str] | None
+    folder: Path, values: dict[Split, np.ndarray], given: Sequence[str] | None, limits: Limits
 ) -> tuple[Sequence[str], str]:
     """Returns the names of the classes by number, and a note on where they come from."""
     num_classes = 1 + max(int(labels.max(initial=0)) for labels in values.values())
@@ -131,8 +131,7 @@ def _class_names(
     if given is not None:
         names, origin = given, "class_names"
     elif (folder / "classes.txt").is_file():
-        text = (folder / "classes.txt").read_text(encoding="utf-8")
-        names, origin = [line.strip() for line in text.splitlines() if line.strip()], "classes.txt"
+        names, origin = read_class_lines(folder / "classes.txt", limits), "classes.txt"
         note = "class names from classes.txt"
     else:
         test = values.get("test", np.empty(0, np.uint8))

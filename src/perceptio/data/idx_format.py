@@ -79,6 +79,7 @@ def _sizes(file: io.BufferedIOBase, name: str, num_axes: int, limits: Limits) ->
     if num_bytes > limits.max_file_bytes or sizes[0] > limits.max_manifest_rows:
         raise DataError(
             f"{name}: declares {' x '.join(f'{size:,}' for size in sizes)} bytes; the limits are "
-            f"{limits.max_file_bytes:,} bytes (max_file_bytes) and {limits.max_manifest_rows:,} rows"
+            f"{limits.max_file_bytes:,} bytes (--source.limits.max-file-bytes) and {limits.max_manifest_rows:,} rows "
+            "(--source.limits.max-manifest-rows)"
         )
     return tuple(sizes)

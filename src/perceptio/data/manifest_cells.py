@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from perceptio.data.limits import Limits
-from perceptio.data.names import printable
+from perceptio.data.names import bytewise, printable
 from perceptio.errors import DataError
 from perceptio.json_values import parse_json
 
@@ -51,9 +51,10 @@ def relative_name(text: str, where: str, limits: Limits) -> str:
     Raises:
         DataError: the path is absolute, leads out of the manifest's folder or is longer than a field may be.
     """
-    if len(text) > limits.max_manifest_field_bytes:
+    num_bytes = len(bytewise(text))
+    if num_bytes > limits.max_manifest_field_bytes:
         raise DataError(
-            f"{where}: a path of {len(text):,} characters; the limit is {limits.max_manifest_field_bytes:,} "
+            f"{where}: a path of {num_bytes:,} bytes; the limit is {limits.max_manifest_field_bytes:,} "
             "(--source.limits.max-manifest-field-bytes)"
         )
     path = PurePosixPath(text.replace("\\", "/"))

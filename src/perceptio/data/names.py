@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from perceptio.data.limits import Limits
+from perceptio.data.limits import Limits, check_size
 from perceptio.errors import DataError, FileError, nearest
 
 Split: TypeAlias = Literal["train", "validation", "test"]
@@ -119,8 +119,8 @@ def check_classes(classes: Iterable[str], limits: Limits, *, where: str) -> tupl
             raise DataError(f"{where} has a class without a name; every class needs one")
         if len(name) > limits.max_name_characters:
             raise DataError(
-                f"{where} has a class name of {len(name):,} characters; the limit is {limits.max_name_characters}: "
-                f"{printable(name[:40])}..."
+                f"{where} has a class name of {len(name):,} characters; the limit is {limits.max_name_characters} "
+                f"(--source.limits.max-name-characters): {printable(name[:40])}..."
             )
         if not name.isprintable():
             raise DataError(f"{where} has a class name with unprintable characters: {printable(name)}; rename it")
@@ -128,6 +128,37 @@ def check_classes(classes: Iterable[str], limits: Limits, *, where: str) -> tupl
         found = f"only one class, {names[0]}" if names else "no class"
         raise DataError(f"{where} has {found}; there must be at least two to tell apart")
     return names
+
+
+CLASS_LIMITS = "max-classes times max-name-characters"
+"""The limits of a file with a class a line."""
+
+
+def most_class_bytes(limits: Limits) -> int:
+    """Returns how large a file with a class a line may be."""
+    return limits.max_classes * (4 * limits.max_name_characters + len("\r\n"))
+
+
+def read_class_lines(path: Path, limits: Limits) -> list[str]:
+    """Returns the names in a file with a class a line.
+
+    Raises:
+        DataError: it is larger than the limits allow, or not UTF-8.
+    """
+    try:
+        check_size(path.stat().st_size, most_class_bytes(limits), CLASS_LIMITS)
+    except FileError as error:
+        raise DataError(f"{path.name} {error}") from error
+    return class_lines(path.read_bytes(), path.name)
+
+
+def class_lines(content: bytes, name: str) -> list[str]:
+    """Returns the names in the content of such a file; raises DataError where it is not UTF-8."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is not valid UTF-8; save it as UTF-8") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def split_of(text: str, *, where: str) -> Split:

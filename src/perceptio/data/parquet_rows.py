@@ -31,7 +31,7 @@ class ParquetReader:
     wanted: tuple[str, ...]
 
     def __call__(self, part: int) -> dict[str, Any]:
-        """Returns names of columns and number of row groups (part -1), or the cells of one row group by column.
+        """Returns names of columns, numbers of rows and row groups (part -1), or the cells of one row group by column.
 
         Raises:
             DataError: the file is no Parquet file.
@@ -47,7 +47,7 @@ class ParquetReader:
             with pyarrow.parquet.ParquetFile(self.path) as table:
                 names = list(table.schema_arrow.names)
                 if part == _HEADER:
-                    return {"columns": names, "row_groups": table.num_row_groups}
+                    return {"columns": names, "row_groups": table.num_row_groups, "rows": table.metadata.num_rows}
                 kept = [name for name in self.wanted if name in names]
                 group = table.read_row_group(part, columns=kept, use_threads=False)
                 cells = {name: [_plain(value) for value in group.column(name).to_pylist()] for name in kept}
@@ -82,7 +82,12 @@ def read_parquet_rows(path: Path, limits: Limits, wanted: Collection[str]) -> Ro
                 yield answer
 
         (header,) = ask([_HEADER])
-        columns, num_groups = _header_of(header, path.name)
+        columns, num_groups, num_rows = _header_of(header, path.name)
+        if num_rows > limits.max_manifest_rows:
+            raise DataError(
+                f"{path.name} has {num_rows:,} rows; the limit is {limits.max_manifest_rows:,} "
+                "(--source.limits.max-manifest-rows)"
+            )
         check_columns(columns, path.name, limits)
         nothing = dict.fromkeys(columns)
         number = 0
@@ -99,10 +104,12 @@ def _plain(value: Any) -> Cell:
     return value if value is None or type(value) in (str, int) else str(value)
 
 
-def _header_of(answer: Any, name: str) -> tuple[list[str], int]:
+def _header_of(answer: Any, name: str) -> tuple[list[str], int, int]:
     match answer:
-        case {"columns": [*columns], "row_groups": int(number)} if all(isinstance(column, str) for column in columns):
-            return columns, number
+        case {"columns": [*columns], "row_groups": int(num_groups), "rows": int(num_rows)} if all(
+            isinstance(column, str) for column in columns
+        ):
+            return columns, num_groups, num_rows
     raise DataError(f"{name}: {_NONSENSE}")
 
 

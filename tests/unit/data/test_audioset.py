@@ -103,6 +103,43 @@ def test_a_class_list_of_other_columns_is_refused(tmp_path: Path):
         read_audioset(folder, Limits())
 
 
+def test_the_lists_keep_to_the_limits(tmp_path: Path):
+    folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav", "-0RWZT-miFs_420.000.wav")
+    read_audioset(folder, Limits(max_classes=3, max_manifest_rows=2, max_manifest_line_bytes=70))
+    for limits, message in (
+        (
+            Limits(max_manifest_line_bytes=69),
+            r"^balanced_train_segments\.csv, line 2: longer than 69 bytes "
+            r"\(--source\.limits\.max-manifest-line-bytes\)$",
+        ),
+        (
+            Limits(max_classes=2),
+            r"^class_labels_indices\.csv has more than 2 classes \(--source\.limits\.max-classes\)$",
+        ),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_audioset(folder, limits)
+    (folder / "eval_segments.csv").write_text("--PJHxphWEs, 30.000, 40.000, /m/04rlf\n" * 3)
+    message = r"^a/ lists more than 2 segments that have a file \(--source\.limits\.max-manifest-rows\)$"
+    with pytest.raises(DataError, match=message):
+        read_audioset(folder, Limits(max_manifest_rows=2))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b"0,/m/1\n", "2 cells, but the first line names 3$"),
+        (b"0,/m/1,\xff\n", "not valid UTF-8; save the file as UTF-8$"),
+        (b"0,/m/1,a\rb\n", r"not valid CSV \(new-line character"),
+    ],
+)
+def test_a_bad_line_of_the_class_list_is_named(tmp_path: Path, row: bytes, message: str):
+    folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav")
+    (folder / "class_labels_indices.csv").write_bytes(b"index,mid,display_name\n" + row)
+    with pytest.raises(DataError, match=rf"^class_labels_indices\.csv, line 2: {message}"):
+        read_audioset(folder, Limits())
+
+
 def test_two_classes_of_one_name_are_refused(tmp_path: Path):
     folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav")
     (folder / "class_labels_indices.csv").write_text("mid,display_name\n/m/1,Speech\n/m/2,Speech\n")

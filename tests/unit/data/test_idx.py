@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 import pickle
 import struct
 from collections import Counter
@@ -101,6 +102,11 @@ def _empty_shape(folder: Path) -> None:
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(0, np.uint8)))
 
 
+def _sparse_names(folder: Path) -> None:
+    (folder / "classes.txt").write_bytes(b"a")
+    os.truncate(folder / "classes.txt", 2**40)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -115,7 +121,7 @@ def _empty_shape(folder: Path) -> None:
         (_short, "^t10k-labels-idx1-ubyte: its header declares 2 bytes of content, but it holds 1$"),
         (_long, "^t10k-labels-idx1-ubyte: its header declares 2 bytes of content, but it holds more$"),
         (_bomb, r"^t10k-images-idx3-ubyte: declares 2,147,483,648 x 65,536 x 65,536 bytes; the limits are [\d,]+ bytes "
-         r"\(max_file_bytes\) and [\d,]+ rows$"),
+         r"\(--source\.limits\.max-file-bytes\) and [\d,]+ rows \(--source\.limits\.max-manifest-rows\)$"),
         (_wrong_magic, "^t10k-labels-idx1-ubyte: not an IDX file of bytes with 1 axes; it begins with 3c 68 74 6d$"),
         (_mismatch, "holds 2 images and t10k-labels-idx1-ubyte 3 labels; they must be as many$"),
         (_empty_shape, "^t10k-labels-idx1-ubyte: declares the shape 0; it holds nothing$"),
@@ -123,6 +129,9 @@ def _empty_shape(folder: Path) -> None:
          "^classes.txt must name all 3 classes of .*/; it names 2$"),
         (lambda folder: (folder / "classes.txt").write_text("a\nb\na\n"),
          "^classes.txt names a class twice; every class needs its own name$"),
+        (lambda folder: (folder / "classes.txt").write_bytes(b"a\nb\n\xff\n"),
+         "^classes.txt is not valid UTF-8; save it as UTF-8$"),
+        (_sparse_names, "^classes.txt has 1,099,511,627,776 bytes; the limit is 102,600,000 "),
         (lambda folder: (folder / "t10k-labels-idx1-ubyte").write_bytes(b""), r"^t10k-labels-idx1-ubyte: empty file"),
         (lambda folder: (folder / "t10k-labels-idx1-ubyte").write_bytes(b"\0\0"), "truncated, its header needs 8 "
                                                                                   "bytes and it has 2$"),

@@ -188,6 +188,32 @@ def test_damaged_parquet(tmp_path: Path, limits: Limits, old: bytes, new: bytes)
             read_manifest(path, limits)
 
 
+def test_the_rows_of_a_parquet_table_are_counted_before_any_is_read(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"file": ["a", "b", "c"], "label": ["x", "y", "x"]}), tmp_path / "m.parquet")
+    assert len(read_manifest(tmp_path / "m.parquet", Limits(max_manifest_rows=3)).records) == 3
+    message = r"^m\.parquet has 3 rows; the limit is 2 \(--source\.limits\.max-manifest-rows\)$"
+    with pytest.raises(DataError, match=message):
+        read_manifest(tmp_path / "m.parquet", Limits(max_manifest_rows=2))
+
+
+def test_a_row_of_many_lines_is_no_longer_than_a_line_may_be(tmp_path: Path) -> None:
+    path = write(tmp_path, 'file,label,note\na,x,"1\n2\n3"\nb,y,"4\n5\n6"\n')
+    assert [record.name for record in read_manifest(path, Limits(max_manifest_line_bytes=16)).records] == ["a", "b"]
+    path = write(tmp_path, 'file,label,note\na,x,"1\n2\n3\n4\n5\n6"\nb,y,\n')
+    message = r"^metadata\.csv, line 7: longer than 16 bytes \(--source\.limits\.max-manifest-line-bytes\)$"
+    with pytest.raises(DataError, match=message):
+        read_manifest(path, Limits(max_manifest_line_bytes=16))
+
+
+def test_a_path_is_measured_in_bytes(tmp_path: Path) -> None:
+    path = write(tmp_path, "file,label\nëë,x\nb,y\n")
+    assert len(read_manifest(path, Limits(max_manifest_field_bytes=4)).records) == 2
+    with pytest.raises(DataError, match=r"line 2: a path of 4 bytes; the limit is 3 "):
+        read_manifest(path, Limits(max_manifest_field_bytes=3))
+
+
 def test_bad_parquet(tmp_path: Path, limits: Limits) -> None:
     pytest.importorskip("pyarrow.parquet")
     with pytest.raises(DataError, match=r"^m\.parquet: not a valid Parquet file \("):
@@ -222,7 +248,7 @@ class HarmfulParquet:
     def __call__(self, part: int) -> Any:
         if self.act in ("segfault", "eat"):
             act(self.act)
-        header = {"columns": ["file", "label"], "row_groups": 1}
+        header = {"columns": ["file", "label"], "row_groups": 1, "rows": 1}
         return {"no header": {"columns": [3]}}.get(self.act, header) if part < 0 else {"num_rows": 1, "cells": self.act}
 
 
@@ -275,7 +301,7 @@ def test_a_parquet_table_that_harms_its_decoder_harms_nothing_else(
             "max_manifest_field_bytes",
             3,
             "file,label\naaaa,x\n",
-            r"line 2: a path of 4 characters; the limit is 3 \(--source.limits.max-manifest-field-bytes\)$",
+            r"line 2: a path of 4 bytes; the limit is 3 \(--source.limits.max-manifest-field-bytes\)$",
         ),
     ],
 )

@@ -42,10 +42,11 @@ def test_suffix(name: str, suffix: str) -> None:
         (["cat"], "^d/ has only one class, cat; there must be at least two to tell apart$"),
         (["a", "b", "c", "d"], r"^d/ has 4 classes; the limit is 3 \(--source.limits.max-classes\)$"),
         (["a", " "], "^d/ has a class without a name; every class needs one$"),
-        (["a", "b" * 11], "^d/ has a class name of 11 characters; the limit is 10: b+"),
+        (["a", "b" * 11],
+         r"^d/ has a class name of 11 characters; the limit is 10 \(--source.limits.max-name-characters\): b+"),
         (["a", "b\x1b"], r"^d/ has a class name with unprintable characters: b\\x1b; rename it$"),
     ],
-)
+)  # fmt: skip
 def test_bad_classes(classes: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):
         check_classes(classes, Limits(max_classes=3, max_name_characters=10), where="d/")

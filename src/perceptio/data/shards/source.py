@@ -8,8 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from perceptio.data.items import Item, Member, Shard
-from perceptio.data.limits import Limits, check_size
-from perceptio.data.names import SPLIT_NAMES, Split, check_classes, printable
+from perceptio.data.limits import Limits
+from perceptio.data.names import (
+    CLASS_LIMITS,
+    SPLIT_NAMES,
+    Split,
+    check_classes,
+    class_lines,
+    most_class_bytes,
+    printable,
+    read_class_lines,
+)
 from perceptio.data.records import MAIN, Record, Skipped, sort_records
 from perceptio.data.shards.patterns import CLASSES_NAME, ShardSet, find_shards
 from perceptio.data.shards.remote import read_small
@@ -18,7 +27,6 @@ from perceptio.data.shards.tables import Progress, Tables, read_tables
 from perceptio.errors import DataError, FileError
 
 _WORDS = "-_."
-_CLASS_LIMITS = "max-classes times max-name-characters"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -272,22 +280,17 @@ def _common_depth(tables: Sequence[ShardTable]) -> int:
 def _class_names(found: ShardSet, limits: Limits) -> list[str]:
     """Returns the lines of classes.txt beside the shards; none if there is no such file."""
     place = found.beside + CLASSES_NAME
-    most = limits.max_classes * (4 * limits.max_name_characters + len("\r\n"))
     try:
         if found.is_remote:
-            content = read_small(place, most, _CLASS_LIMITS)
+            names = class_lines(read_small(place, most_class_bytes(limits), CLASS_LIMITS), CLASSES_NAME)
         elif Path(place).is_file():
-            check_size(Path(place).stat().st_size, most, _CLASS_LIMITS)
-            content = Path(place).read_bytes()
+            names = read_class_lines(Path(place), limits)
         else:
             return []
-        names = [line.strip() for line in content.decode("utf-8-sig").splitlines() if line.strip()]
     except FileError as error:
-        if _CLASS_LIMITS in str(error):
+        if CLASS_LIMITS in str(error):
             raise DataError(f"{CLASSES_NAME} {error}") from error
         return []
-    except UnicodeDecodeError as error:
-        raise DataError(f"{CLASSES_NAME} is not valid UTF-8; save it as UTF-8") from error
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(f"{CLASSES_NAME} names {printable(twice[0])!r} twice; every class needs its own name")
