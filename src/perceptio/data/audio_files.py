@@ -111,7 +111,13 @@ class AudioFile:
         """
         with media_errors(self._track.file):
             return window_at_rate(
-                self._window, self.sample_rate_hz, start_seconds, num_samples, sample_rate_hz, self._limits
+                self._window,
+                self.sample_rate_hz,
+                start_seconds,
+                num_samples,
+                sample_rate_hz,
+                self._channels,
+                self._limits,
             )
 
     def scan(self) -> None:
@@ -222,7 +228,10 @@ class SoundArray:
         Raises:
             FileError: the window would be too large.
         """
-        return window_at_rate(self._window, self._rate, start_seconds, num_samples, sample_rate_hz, self._limits)
+        num_channels = self._samples.shape[1]
+        return window_at_rate(
+            self._window, self._rate, start_seconds, num_samples, sample_rate_hz, num_channels, self._limits
+        )
 
     def close(self) -> None:
         """Does nothing: there is no file."""

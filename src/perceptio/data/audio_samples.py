@@ -101,6 +101,7 @@ def window_at_rate(
     start_seconds: float,
     num_samples: int,
     target_hz: int,
+    num_channels: int,
     limits: Limits,
 ) -> np.ndarray:
     """Returns a window of a sound at another rate, within [-1, 1]: the same samples as if all of it were resampled.
@@ -109,7 +110,7 @@ def window_at_rate(
     overlap agree on what they have in common.
 
     Args:
-        window: returns samples (count, channels) at the source rate from (first sample, count), zeros outside.
+        window: returns samples (count, num_channels) at the source rate from (first sample, count), zeros outside.
         start_seconds: rounded to the nearest sample of the target rate.
 
     Raises:
@@ -117,7 +118,7 @@ def window_at_rate(
     """
     first = round(start_seconds * target_hz)
     if source_hz == target_hz:
-        return _bounded(window(first, _checked(num_samples, source_hz, limits)))
+        return _bounded(window(first, _checked(num_samples, source_hz, num_channels, limits)))
     shared = math.gcd(source_hz, target_hz)
     source_step, target_step = source_hz // shared, target_hz // shared
     reach = math.ceil(_FILTER_REACH * max(1.0, source_hz / target_hz))
@@ -125,15 +126,15 @@ def window_at_rate(
     block = (first - lead) // target_step
     skipped = first - block * target_step
     count = math.ceil((skipped + num_samples) * source_hz / target_hz) + reach
-    source = window(block * source_step, _checked(count, source_hz, limits))
+    source = window(block * source_step, _checked(count, source_hz, num_channels, limits))
     return _bounded(_resampled(source, source_hz, target_hz)[skipped : skipped + num_samples])
 
 
-def _checked(count: int, source_hz: int, limits: Limits) -> int:
-    if count * 2 > limits.max_window_values:
+def _checked(count: int, source_hz: int, num_channels: int, limits: Limits) -> int:
+    if count * num_channels > limits.max_window_values:
         raise FileError(
             f"a window of {count / source_hz:,.1f} s has {count:,} samples at its {source_hz:,} Hz; the limit is "
-            f"{limits.max_window_values // 2:,} (--source.limits.max-window-values)"
+            f"{limits.max_window_values // num_channels:,} (--source.limits.max-window-values)"
         )
     return count
 

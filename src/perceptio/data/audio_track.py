@@ -112,6 +112,9 @@ class Track:
             end = Fraction((container.start_time or 0) + container.duration, 1_000_000) - self._origin
         else:
             return None
+        return self._checked_end(end)
+
+    def _checked_end(self, end: Fraction) -> Fraction:
         if end > self._limits.max_sound_seconds:
             raise FileError(
                 f"declares {float(end):,.0f} s of sound; the limit is {self._limits.max_sound_seconds:,} s "
@@ -120,7 +123,11 @@ class Track:
         return end
 
     def find_end(self) -> Fraction:
-        """Returns where the sound ends, in seconds, from its last packet; the file then stands anywhere."""
+        """Returns where the sound ends, in seconds, from its last packet; the file then stands anywhere.
+
+        Raises:
+            FileError: header or packets say more than any recording has.
+        """
         stated = self.stated_end()
         if stated is not None and self._fills_the_file(stated):
             return stated
@@ -130,6 +137,7 @@ class Track:
         if found is None:
             self.reopen()
             found = self._last_packet_end() or Fraction(0)
+        self._checked_end(found)
         # Headers leave the padding of the last packet out, so they know better; but some only estimate.
         return stated if stated is not None and abs(found - stated) <= PADDING_SECONDS else found
 

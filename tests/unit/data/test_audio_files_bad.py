@@ -2,8 +2,10 @@
 
 import os
 import re
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from perceptio.data.audio_files import AudioFile, SoundArray, probe_audio
 from perceptio.data.limits import Limits
 from perceptio.errors import AbsentError, FileError
 from support.sounds import FLOAT, encode, tones, wav_bytes
+from support.videos import Pipe
 
 READERS = ("AudioFile", "probe_audio")
 pytestmark = pytest.mark.usefixtures("either_place")
@@ -195,10 +198,12 @@ def test_limits(tmp_path: Path) -> None:
         AudioFile(path, 1, Limits()) as file,
         pytest.raises(
             FileError,
-            match=r"^a window of 164.0 s has 164,000,000 samples at its 1,000,000 Hz; the limit is 67,108,864 "
+            match=r"^a window of 164.0 s has 164,000,000 samples at its 1,000,000 Hz; the limit is 134,217,728 "
             r"\(--source.limits.max-window-values\)$",
         ),
     ):
+        file.read(0.0, 100, 1)
+    with AudioFile(path, 2, Limits()) as file, pytest.raises(FileError, match=r"; the limit is 67,108,864 "):
         file.read(0.0, 100, 1)
     flac = bytearray(encode(tmp_path / "a.flac", tones(1, 8000), 8000, "flac").read_bytes())
     flac[21] |= 0x0F  # the four highest of 36 bits that count the samples
@@ -207,6 +212,24 @@ def test_limits(tmp_path: Path) -> None:
         match=r"^declares 8,0\d\d,\d{3} s of sound; the limit is 2,678,400 s \(--source.limits.max-sound-seconds\)$",
     ):
         probe_audio(save(tmp_path / "b.flac", bytes(flac)), Limits())
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mka", "pcm_s16le"), ("a.oga", "flac")])
+def test_packets_may_say_no_more_than_a_header(tmp_path: Path, name: str, codec: str) -> None:
+    """A recording that was broadcast has no length in its header; its last packet says 35 days."""
+    pipe = Pipe()
+    with av.open(pipe, "w", format="matroska" if name.endswith("mka") else "ogg") as container:
+        stream = container.add_stream(codec, rate=8000, layout="mono")
+        for start in (0, 8000 * 3_000_000):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 8000, start, Fraction(1, 8000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    path = save(tmp_path / name, bytes(pipe.content))
+    message = r"^declares 3,000,00\d s of sound; the limit is 2,678,400 s \(--source.limits.max-sound-seconds\)$"
+    for read in (lambda: probe_audio(path, Limits()), lambda: AudioFile(path, 1, Limits())):
+        with pytest.raises(FileError, match=message):
+            read()
 
 
 def test_sound_of_an_unknown_kind(tmp_path: Path) -> None:
