@@ -68,7 +68,7 @@ def _opened(file: File, limits: Limits) -> Iterator["PIL.Image.Image"]:
             f"image file of {num_bytes:,} bytes; the limit is {limits.max_image_file_bytes:,} "
             "(--source.limits.max-image-file-bytes)"
         )
-    with quiet_pillow():
+    with quiet_pillow(limits.max_image_pixels):
         try:
             with open_file(file) as stream, module.open(stream, formats=FORMATS) as image:
                 _check_size(image, limits)
@@ -76,7 +76,9 @@ def _opened(file: File, limits: Limits) -> Iterator["PIL.Image.Image"]:
         except FileError:
             raise
         except module.DecompressionBombError as error:
-            raise FileError(f"declares more pixels than the limit of {limits.max_image_pixels:,}") from error
+            raise FileError(
+                f"declares more pixels than the limit of {limits.max_image_pixels:,} (--source.limits.max-image-pixels)"
+            ) from error
         except Exception as error:
             # What a decoder raises depends on the bytes of the file; any kind has been seen (Pillow's own fuzzing
             # lists eight). Only what the system says about the disk is not the file's fault.

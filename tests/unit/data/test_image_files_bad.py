@@ -127,7 +127,11 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("width", "height", "message"),
     [
-        (65_535, 65_535, "^declares more pixels than the limit of 64,000,000$"),
+        (
+            65_535,
+            65_535,
+            r"^declares more pixels than the limit of 64,000,000 \(--source.limits.max-image-pixels\)$",
+        ),
         (
             10_000,
             10_000,
@@ -153,6 +157,14 @@ def test_pixels_just_inside_and_just_outside_the_limit(save, image: Image.Image)
         probe_image(save(image), Limits(max_image_file_bytes=100))
 
 
+def test_a_limit_beyond_pillows_own_holds(save) -> None:
+    """Pillow refuses more than 178,956,970 pixels, whatever ours says."""
+    assert probe_image(save(bomb(20_000, 10_000)), Limits(max_image_pixels=200_000_000)) == (10_000, 20_000)
+    message = r"^declares 20,000 x 10,000 = 200,000,000 pixels; the limit is 199,999,999 "
+    with pytest.raises(FileError, match=message):
+        probe_image(save(bomb(20_000, 10_000)), Limits(max_image_pixels=199_999_999))
+
+
 def test_without_pillow_the_way_out_is_said(save, image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(image)
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
@@ -175,7 +187,7 @@ def test_names_do_not_matter_to_the_decoder(tmp_path: Path, image: Image.Image) 
 def test_pillows_warnings_stay_inside_and_filters_survive_threads(save) -> None:
     """A bomb makes Pillow warn; many threads at once must leave the process's filters as they were."""
     path = save(bomb(10_000, 10_000))
-    before = list(warnings.filters)
+    before, most = list(warnings.filters), Image.MAX_IMAGE_PIXELS
 
     def read(_: int) -> str:
         with pytest.raises(FileError, match=r"limit"):
@@ -185,6 +197,7 @@ def test_pillows_warnings_stay_inside_and_filters_survive_threads(save) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(read, range(200))) == ["refused"] * 200
     assert list(warnings.filters) == before
+    assert most == Image.MAX_IMAGE_PIXELS
 
 
 def test_nothing_is_logged_above_debug(save, image: Image.Image, caplog: pytest.LogCaptureFixture) -> None:
