@@ -119,9 +119,11 @@ def _header(content: bytes, limits: Limits) -> Header:
                 raise FileError(f"damaged PLY file: its header says {printable(line[:40])!r}")
     if order is None:
         raise FileError("damaged PLY file: its header does not say how values are written")
-    counts = {element.name: element.num_rows for element in elements}
-    check_counts(counts.get("vertex", 0), counts.get("face", 0), limits)
-    most = max((element.num_rows for element in elements), default=0)
+    counts: dict[str, int] = {}
+    for element in elements:
+        counts[element.name] = max(counts.get(element.name, 0), element.num_rows)
+    check_counts(counts.pop("vertex", 0), counts.pop("face", 0), limits)
+    most = max(counts.values(), default=0)
     if most > limits.max_faces:
         raise FileError(f"declares {most:,} elements; the limit is {limits.max_faces:,} (--source.limits.max-faces)")
     return Header(order, tuple(elements), end.end())

@@ -94,7 +94,8 @@ class Shapes:
     def _append(self, points: np.ndarray, corners: np.ndarray, colours: np.ndarray | None) -> None:
         self._num_points += len(points)
         self._num_corners += len(corners)
-        check_counts(self._num_points, self._num_corners // 3, self._limits)
+        # A triangle takes four: three corners, and the mark of its end. What polygons are cut into is counted later.
+        check_counts(self._num_points, self._num_corners // 4, self._limits)
         self._points.append(points)
         self._corners += (corners, _END)
         self._sizes.append((len(points), len(corners) + 1))

@@ -366,6 +366,13 @@ def test_a_line_of_names_or_of_a_number_does_not_count(save, text: str) -> None:
     assert reason.endswith(" vertices; the limit is 1 (--source.limits.max-vertices)")
 
 
+@pytest.mark.parametrize("kind", ["off", "ply", "obj", "stl", "gltf", "glb", "wrl", "npz"])
+def test_every_kind_keeps_to_the_limit_of_faces(save, kind: str) -> None:
+    path = save(exported(kind), f"a.{kind}")
+    assert refusal(path, max_faces=5) is None
+    assert refusal(path, max_faces=4) == "has 5 faces; the limit is 4 (--source.limits.max-faces)"
+
+
 def gltf_with(change) -> bytes:
     tree = json.loads(exported("gltf"))
     change(tree)

@@ -77,7 +77,7 @@ def read_tables(found: ShardSet, limits: Limits, progress: Progress | None = Non
     notes = [problem] if problem else []
     if renewed:
         notes.append(f"{INDEX_NAME} is out of date for {renewed:,} shards, which were read anew")
-    if fresh and (path := _cache_path(found)) is not None and not beside:
+    if fresh and (path := _cache_path(found, limits)) is not None and not beside:
         keep(path, index_bytes([table for _, table in shards]))
     return Tables(shards=tuple(shards), missing=tuple(missing), lost=tuple(lost), notes=tuple(notes))
 
@@ -145,17 +145,19 @@ def index_beside(found: ShardSet, limits: Limits) -> tuple[dict[str, ShardTable]
 
 
 def _cached(found: ShardSet, limits: Limits) -> dict[str, ShardTable]:
-    path = _cache_path(found)
+    path = _cache_path(found, limits)
     try:
         return {} if path is None else read_index(path.read_bytes(), limits)
     except (OSError, FileError):
         return {}
 
 
-def _cache_path(found: ShardSet) -> Path | None:
+def _cache_path(found: ShardSet, limits: Limits) -> Path | None:
+    """Returns where the tables of a set are kept: other limits refuse other members."""
     folder = user_cache("shards")
-    places = "\0".join(place if found.is_remote else str(Path(place).absolute()) for place in found.places)
-    digest = hashlib.blake2b(places.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
+    places = (place if found.is_remote else str(Path(place).absolute()) for place in found.places)
+    key = "\0".join((repr(limits), *places))
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
     return None if folder is None else folder / f"{digest}.jsonl"
 
 

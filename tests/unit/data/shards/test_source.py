@@ -281,6 +281,13 @@ def test_the_second_reading_takes_the_users_cache_until_a_shard_changes(make_sha
     assert sorted(path.name for path in folder.iterdir()) == ["a.tar", "b.tar"]
 
 
+def test_a_limit_that_is_raised_lets_in_what_it_refused(make_shards) -> None:
+    folder = make_shards(two_shards(3))
+    with pytest.raises(DataError, match=r"has 2,000 bytes; the limit is 1,999 \(--source\.limits\.max-member-bytes\)$"):
+        read_shards(str(folder), Limits(max_member_bytes=1999))
+    assert read_shards(str(folder), Limits(max_member_bytes=2000)).skipped == ()
+
+
 def test_a_shard_that_is_written_anew_in_mid_run_gives_no_wrong_bytes(make_shards) -> None:
     folder = make_shards(two_shards(3))
     source = read(folder)
