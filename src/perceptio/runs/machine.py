@@ -1,5 +1,6 @@
 """What a run runs on: device, versions, memory. Recorded with each run, compared when one goes on."""
 
+import atexit
 import ctypes
 import os
 import platform
@@ -76,7 +77,9 @@ def connect(device: Device, *, timeout_minutes: float) -> Processes:
     timeout = timedelta(minutes=timeout_minutes)
     if not dist.is_initialized():
         PartialState(cpu=not on_gpu, timeout=timeout)
-    return Processes(dist.new_group(backend="gloo", timeout=timeout), open_board())
+    processes = Processes(dist.new_group(backend="gloo", timeout=timeout), open_board())
+    atexit.register(processes.leave)  # whichever way the process ends
+    return processes
 
 
 @contextmanager

@@ -42,6 +42,16 @@ class Processes:
         """Whether this process is the one that writes and shows."""
         return self.rank == 0
 
+    def leave(self) -> None:
+        """Ends the threads that carry messages, as far as nobody else holds the group; call it when no more are sent.
+
+        They let go of the last message after it has arrived, and need the interpreter for it. One that comes to it
+        while the interpreter is ending ends the whole process by SIGABRT.
+        """
+        group, self.group = self.group, None
+        if group is not None and dist.is_initialized():
+            dist.destroy_process_group(group)
+
     @contextmanager
     def agreed(self) -> Iterator[None]:
         """Runs a block in every process; when it raises in one, it does in all. The block itself must not communicate.
