@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perceptio.data.mixing import MixingConfig
@@ -26,6 +26,7 @@ def batches(fields: dict[str, int], *, rank: int = 0, first_step: int = 0):
     return list(TrainingOrder(**fields, rank=rank, first_step=first_step))
 
 
+@settings(max_examples=500)
 @given(orders())
 def test_processes_and_micro_batches_partition_the_global_batch(fields):
     parts = [batches(fields, rank=rank) for rank in range(fields["num_processes"])]
@@ -38,6 +39,7 @@ def test_processes_and_micro_batches_partition_the_global_batch(fields):
         assert all(len(part[step * micro]) * micro * len(parts) == len(whole) for part in parts)
 
 
+@settings(max_examples=500)
 @given(orders(), st.data())
 def test_going_on_at_any_step_gives_the_same_batches(fields, data):
     first_step = data.draw(st.integers(0, fields["num_steps"]))
