@@ -330,7 +330,7 @@ def test_predict_reads_names_from_lists_and_writes_a_table(trained: Trained, tel
     assert told.err == "2 predicted, 1 failed\n"
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["file", "label", "unsure", "error", *CLASSES]
+    assert list(rows[0]) == ["file", "label", "unsure", "missing", "error", *CLASSES]
     assert [(row["label"], row["error"]) for row in rows] == [
         ("disc", ""), (rows[1]["label"], ""), ("", "empty file (0 bytes)"),
     ]  # fmt: skip

@@ -25,7 +25,8 @@ cross-attend, one column for each latent.
   --out PNG           where to write (FILE's name with -attention.png, here); of
                       several streams one picture each
   --movie MP4         of a video, write the maps frame by frame as well
-  --npz FILE          write the numbers as well
+  --npz FILE          write the numbers as well; of several streams one file
+                      each
   --latents I ..      which latents, from 0 (the eight whose maps say most)
   --cross-attends I ..    which cross-attends, from 1 (first, second, last)
   --overlay           maps over the image instead of beside it
@@ -46,7 +47,7 @@ class AttendArguments:
     movie: Path | None = None
     """MP4 to write: of a video, the maps frame by frame."""
     npz: Path | None = None
-    """File to write the numbers to as well."""
+    """File to write the numbers to as well; of several streams one file each."""
     latents: tuple[int, ...] = ()
     """Which latents, from 0; default: the eight whose maps say most about the file."""
     cross_attends: tuple[int, ...] = ()

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from perceptio.cli.values import may_continue, metavar, num_words, read_words, shown
 from perceptio.errors import UsageError
@@ -212,6 +212,14 @@ def build(kind: type, options: Sequence[Option], found: Mapping[Path, Any]) -> A
         raise UsageError(str(error)) from error
 
 
+@runtime_checkable
+class Adaptive(Protocol):
+    """A config some of whose fields depend on others, so that these change with them."""
+
+    def adapted(self, **changes: Any) -> Any:
+        """Returns the same with some fields changed, and with them what depends on them."""
+
+
 def changed(default: Any, found: Mapping[Path, Any]) -> Any:
     """Returns a nested dataclass with some fields changed; each part is checked once, with all its changes.
 
@@ -230,6 +238,6 @@ def changed(default: Any, found: Mapping[Path, Any]) -> Any:
     for name, parts in nested.items():
         direct[name] = changed(getattr(default, name), parts)
     try:
-        return dataclasses.replace(default, **direct)
+        return default.adapted(**direct) if isinstance(default, Adaptive) else dataclasses.replace(default, **direct)
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -25,16 +25,17 @@ examples:
 
 Labels files: one line for each, in order, always. A file that cannot be read
 gets an error in its line and never a label. `unsure` stands behind an answer
-whose like was right less than 3 times in 4 on validation files.
+whose like was right less than 3 times in 4 on validation files; `no audio`, say,
+where the model knows sound as well and the file has none.
 
   RUN                 run folder, or a model.safetensors
   FILE ..             files or folders
   --files-from LIST   names of more files, one a line; - reads standard input
   --top N             how many classes a line shows (3)
-  --csv FILE          write file, label, unsure, error and the probability of
-                      each class as a table as well
-  --json              one JSON object a line: file, label, probabilities, unsure,
-                      error
+  --csv FILE          write file, label, unsure, missing, error and the
+                      probability of each class as a table as well
+  --json              one JSON object a line: file, label, probabilities, error,
+                      unsure, missing
   --device auto|cpu|cuda
 exit code 3: at least one file could not be read
 """
@@ -53,9 +54,9 @@ class PredictArguments:
     top: int | None = None
     """How many classes a line shows; default: 3."""
     csv: Path | None = None
-    """Table to write as well: file, label, unsure, error and the probability of each class."""
+    """Table to write as well: file, label, unsure, missing, error and the probability of each class."""
     json: bool = False
-    """One JSON object a line: file, label, probabilities, unsure, error."""
+    """One JSON object a line: file, label, probabilities, error, unsure, missing."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Auto takes a GPU if there is one."""
 
@@ -154,7 +155,8 @@ class _Lines:
         ranked = list(prediction.probabilities.items())[: self.top]
         cells = [f"{visible(label):<{columns}} {100 * value:>5.1f} %" for label, value in ranked]
         unsure = ["unsure"] if prediction.unsure else []
-        return f"{head}  " + "   ".join([*cells, *unsure])
+        missing = [f"no {name}" for name in prediction.missing]
+        return f"{head}  " + "   ".join([*cells, *unsure, *missing])
 
 
 class _Table:
@@ -185,7 +187,7 @@ class _Table:
 
     def _write_head(self, classes: list[str]) -> None:
         self.classes = classes
-        self.writer.writerow(["file", "label", "unsure", "error", *classes])
+        self.writer.writerow(["file", "label", "unsure", "missing", "error", *classes])
         for prediction in self.waiting:
             self._write(prediction)
 
@@ -193,4 +195,7 @@ class _Table:
         found = prediction.probabilities
         shares = ["" if found is None else f"{found[name]:.6f}" for name in self.classes]
         unsure = "yes" if prediction.unsure else ""
-        self.writer.writerow([prediction.file, prediction.label or "", unsure, prediction.error or "", *shares])
+        missing = " ".join(prediction.missing)
+        self.writer.writerow(
+            [prediction.file, prediction.label or "", unsure, missing, prediction.error or "", *shares]
+        )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from statistics import median
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -25,6 +25,9 @@ RATES_HZ = (8_000, 16_000, 24_000, 32_000)
 _MAX_CLIP_SAMPLES = 2**26
 _MAX_GAIN_DB = 60.0
 _SHRUNK_TOKENS = 16
+# What has no effect with the other features.
+_WAVEFORM_ONLY = ("segment", "num_channels")
+_LOG_MEL_ONLY = ("mel_bins", "hop", "window", "mel_scale", "flatten", "mean", "std", "spec_augment")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,18 @@ class AudioModality(Modality):
             self.input_config()
         except ValueError as error:
             raise UsageError(str(error)) from error
+
+    def adapted(self, **changes: Any) -> "AudioModality":
+        """Returns the same with some fields changed, as options change them.
+
+        Other `features` than before: the fields of those that were, and the encoding of their axes, go back to their
+        defaults, for nobody asked for them. Those among the changes stay, and are refused as always.
+        """
+        if changes.get("features", self.features) == self.features:
+            return replace(self, **changes)
+        without_effect = _LOG_MEL_ONLY if self.features == "log_mel" else _WAVEFORM_ONLY
+        usual = AudioModality()
+        return replace(self, **{name: getattr(usual, name) for name in (*without_effect, "encoding")} | changes)
 
     @property
     def clip_seconds(self) -> float:
@@ -235,17 +250,14 @@ class AudioModality(Modality):
         )
 
     def _check_waveform(self) -> None:
-        defaults = {option.name: option for option in fields(self)}
-        names = ("mel_bins", "hop", "window", "mel_scale", "flatten", "mean", "std")
-        changed = [name for name in names if getattr(self, name) != defaults[name].default]
-        if self.spec_augment != SpecAugment():
-            changed.append("spec_augment")
-        if changed:
-            raise UsageError(f"{changed[0]} has no effect with features='waveform'; leave it at its default")
+        usual = AudioModality()
+        for name in _LOG_MEL_ONLY:
+            if getattr(self, name) != getattr(usual, name):
+                raise UsageError(f"{name} has no effect with features='waveform'; leave it at its default")
         if self.encoding.patch:
             raise UsageError(f"encoding.patch must be empty with waveform: got {self.encoding.patch}. Set segment")
         if self.segment < 1 or self.clip_samples % self.segment:
-            raise UsageError(f"segment must divide clip_samples: got {self.segment} and {self.clip_samples}")
+            raise UsageError(_must_divide("segment", self.segment, self.clip_samples))
 
     def _check_log_mel(self) -> None:
         default = next(option.default for option in fields(self) if option.name == "segment")
@@ -254,7 +266,7 @@ class AudioModality(Modality):
         if self.num_channels != 1:
             raise UsageError("num_channels must be 1 with log_mel: files are mixed down. Set features='waveform'")
         if self.hop < 1 or self.clip_samples % self.hop:
-            raise UsageError(f"hop must divide clip_samples: got {self.hop} and {self.clip_samples}")
+            raise UsageError(_must_divide("hop", self.hop, self.clip_samples))
         if self.clip_samples < self.window:
             raise UsageError(f"clip_samples must be at least window: got {self.clip_samples} and {self.window}")
         if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0.0):
@@ -322,6 +334,14 @@ def _spectrogram(cls: type[AudioModality], rate: int, seconds: float, hop: int, 
         ),
         encoding=GridEncoding(num_bands=min(64, bins // 4)),
     )
+
+
+def _must_divide(name: str, step: int, clip_samples: int) -> str:
+    text = f"{name} must divide clip_samples: got {step} and {clip_samples}"
+    if step < 1:
+        return text
+    below, above = clip_samples // step * step, -(-clip_samples // step) * step
+    return f"{text}; {f'{below} or ' if below else ''}{above} samples would do"
 
 
 def _smallest(patch: int, length: int) -> int:

@@ -50,7 +50,7 @@ class Attention:
         """Writes a PNG and returns where; of several streams one each, with the stream's name before the suffix."""
         written = []
         for name, stream in self.streams.items():
-            place = self._place(path, name)
+            place = _place(path, name, of=len(self.streams))
             title = self.title if len(self.streams) == 1 else f"{self.title}: {name}"
             draw_attention(stream.picture, stream.maps, place, overlay=overlay, title=title)
             written.append(place)
@@ -81,13 +81,13 @@ class Attention:
         """Writes the numbers as npz and returns where, as `draw` does."""
         written = []
         for name, stream in self.streams.items():
-            place = self._place(path, name)
+            place = _place(path, name, of=len(self.streams))
             save_attention_npz(place, stream.maps, stream.picture, stream.scores)
             written.append(place)
         return written
 
     def film(self, path: Path) -> list[Path]:
-        """Writes an mp4 of each stream that moves and returns where, as `draw` does.
+        """Writes an mp4 and returns where; where several streams move one each, with the name before the suffix.
 
         Raises:
             UsageError: nothing moves.
@@ -98,13 +98,10 @@ class Attention:
         written = []
         for name, films in moving.items():
             maps = np.array([[film.maps for film in of_step] for of_step in films])
-            place = self._place(path, name)
+            place = _place(path, name, of=len(moving))
             write_attention_movie(place, films[0][0].pictures, maps, films[0][0].frames_per_second)
             written.append(place)
         return written
-
-    def _place(self, path: Path, stream: str) -> Path:
-        return path if len(self.streams) == 1 else path.with_name(f"{path.stem}-{stream}{path.suffix}")
 
 
 def attend_file(
@@ -172,6 +169,11 @@ def attention_of(
             picture=modality.picture(values), maps=maps, scores=of_stream, films=_films(modality, values, of_stream)
         )
     return found
+
+
+def _place(path: Path, stream: str, *, of: int) -> Path:
+    """Returns the path itself for the only stream that is written, else one that bears the stream's name."""
+    return path if of == 1 else path.with_name(f"{path.stem}-{stream}{path.suffix}")
 
 
 def _films(modality: Modality, values: np.ndarray, scores: np.ndarray) -> tuple[tuple[Film, ...], ...] | None:

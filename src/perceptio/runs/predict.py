@@ -39,6 +39,7 @@ class Prediction:
 
     Attributes:
         unsure: validation files with so low a first probability were right less than 3 times in 4.
+        missing: streams of the model that the file lacks, so that the answer is made without them.
     """
 
     file: str
@@ -46,6 +47,7 @@ class Prediction:
     probabilities: dict[str, float] | None
     error: str | None
     unsure: bool = False
+    missing: tuple[str, ...] = ()
 
 
 def predict_files(
@@ -180,4 +182,5 @@ def _answer(
     ranked = {facts.classes[index]: float(probabilities[index]) for index in order}
     first = facts.classes[order[0]]
     unsure = facts.unsure_at is not None and ranked[first] <= facts.unsure_at
-    return Prediction(file=file, label=first, probabilities=ranked, error=None, unsure=unsure)
+    missing = tuple(name for name in facts.config.streams.by_name if name not in views[0])
+    return Prediction(file=file, label=first, probabilities=ranked, error=None, unsure=unsure, missing=missing)

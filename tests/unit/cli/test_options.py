@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,17 @@ class Schedule:
 class Picture:
     size: tuple[int, int] = (32, 32)
     """Height and width, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sound:
+    rate: int = 8
+    """Samples a second."""
+    clip: int = 16
+    """Samples of a clip."""
+
+    def adapted(self, **changes: Any) -> "Sound":
+        return dataclasses.replace(self, **{"clip": 2 * changes.get("rate", self.rate), **changes})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +95,13 @@ def test_values_that_do_not_fit_together_are_an_error_only_as_a_whole():
     start = Config(schedule=Schedule(warmup_epochs=2))
     found = read_arguments(OPTIONS, ["--schedule.kind", "constant", "--schedule.warmup-epochs", "0"], "x")
     assert changed(start, found).schedule == Schedule(kind="constant")
+
+
+def test_a_part_that_adapts_changes_what_depends_on_an_option():
+    start = Config(by_name={"audio": Sound()})
+    assert changed(start, {("by_name", "audio", "rate"): 10}).by_name == {"audio": Sound(rate=10, clip=20)}
+    found = {("by_name", "audio", "rate"): 10, ("by_name", "audio", "clip"): 7}
+    assert changed(start, found).by_name == {"audio": Sound(rate=10, clip=7)}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from perceptio.data.log_mel import LogMel
 from perceptio.data.spec_augment import SpecAugment
 from perceptio.errors import AbsentError, FileError, UsageError
 from perceptio.inputs.grid import GridEncoding, GridInput
-from perceptio.modalities.audio import AudioModality
+from perceptio.modalities.audio import RATES_HZ, AudioModality
 from perceptio.modalities.contract import Content
 from support.sounds import encode, tones, wav_bytes
 
@@ -214,7 +214,7 @@ def test_spreading_with_patches() -> None:
         ({"gain_db": -1.0}, r"^gain_db must lie in 0 to 60: got -1.0$"),
         ({"segment": 64}, r"^segment has no effect with features='log_mel'; leave it at its default, 128$"),
         ({"num_channels": 2}, r"^num_channels must be 1 with log_mel: files are mixed down. Set features='waveform'$"),
-        ({"hop": 1000}, r"^hop must divide clip_samples: got 1000 and 61440$"),
+        ({"hop": 1000}, r"^hop must divide clip_samples: got 1000 and 61440; 61000 or 62000 samples would do$"),
         ({"hop": 512, "clip_samples": 1024}, r"^clip_samples must be at least window: got 1024 and 1536$"),
         ({"window": 512}, r"^window must be at least 4 samples and no shorter than hop: got 512 and 768$"),
         ({"std": 0.0}, r"^mean and std must be finite and std above 0: got -10.0 and 0.0$"),
@@ -230,7 +230,10 @@ def test_spreading_with_patches() -> None:
             {"features": "waveform", "spec_augment": SpecAugment(num_time_masks=1, max_time_frames=8)},
             r"^spec_augment has no effect with features='waveform'; leave it at its default$",
         ),
-        ({"features": "waveform", "segment": 1000}, r"^segment must divide clip_samples: got 1000 and 61440$"),
+        (
+            {"features": "waveform", "segment": 1000},
+            r"^segment must divide clip_samples: got 1000 and 61440; 61000 or 62000 samples would do$",
+        ),
         (
             {"features": "waveform", "encoding": GridEncoding(patch=(8,))},
             r"^encoding.patch must be empty with waveform: got \(8,\). Set segment$",
@@ -240,6 +243,29 @@ def test_spreading_with_patches() -> None:
 def test_settings_that_cannot_be(changes: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         AudioModality(**changes)
+
+
+@pytest.mark.parametrize("rate", RATES_HZ)
+def test_what_was_chosen_for_files_can_be_heard_as_samples(rate: int) -> None:
+    """Hop, bins and masks of the choice are nobody's wish: they give way to the features that are."""
+    for candidate in AudioModality.candidates([{"seconds": 9.0, "sample_rate_hz": rate, "num_channels": 2}]):
+        modality = candidate.modality.adapted(features="waveform", num_channels=2)
+        assert modality == AudioModality(
+            features="waveform",
+            num_channels=2,
+            sample_rate_hz=candidate.modality.sample_rate_hz,
+            clip_samples=candidate.modality.clip_samples,
+        )
+
+
+def test_features_that_are_not_changed_keep_their_fields_and_wishes_without_effect_are_refused() -> None:
+    fine = AudioModality(hop=512, window=1024)
+    assert fine.adapted(mel_bins=40) == replace(fine, mel_bins=40)
+    assert fine.adapted(features="log_mel") == fine
+    raw = AudioModality(features="waveform", segment=256)
+    assert raw.adapted(features="log_mel", gain_db=3.0) == AudioModality(gain_db=3.0)
+    with pytest.raises(UsageError, match=r"^hop has no effect with features='waveform'; leave it at its default$"):
+        fine.adapted(features="waveform", hop=512)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from perceptio.errors import UsageError
 from perceptio.inputs.grid import GridEncoding
 from perceptio.modalities.array import ArrayModality
+from perceptio.modalities.contract import Film
 from perceptio.runs.attend import attend_file
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import survey_data
@@ -125,6 +126,7 @@ def test_one_answer_for_all_files_of_a_stem(result: RunResult, folder: Path):
         "00.npy", "01.npy", "02.npy", "03.png", *(f"{number:02d}.npy" for number in range(4, 10))
     ]  # fmt: skip
     assert all(answer.label in CLASSES for answer in found)
+    assert {Path(answer.file).name: answer.missing for answer in found if answer.missing} == {"03.png": ("array",)}
     (whole,) = predict_files(result.folder, [folder / "disc" / "00.npy"], device="cpu")
     (other,) = predict_files(result.folder, [folder / "disc" / "00.png"], device="cpu")
     assert whole.probabilities == pytest.approx(other.probabilities, rel=1e-6)
@@ -142,3 +144,17 @@ def test_each_stream_has_its_own_attention(result: RunResult, folder: Path, tmp_
     }  # fmt: skip
     alone = attend_file(result.folder, folder / "disc" / "03.png")
     assert [path.name for path in alone.draw(tmp_path / "alone.png")] == ["alone.png"]
+
+
+def test_the_only_stream_that_moves_is_filmed_under_the_name_that_was_given(
+    result: RunResult, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def film(modality: object, values: np.ndarray, scores: np.ndarray) -> Film:
+        pictures = np.repeat(values[None], 3, axis=0)
+        return Film(pictures=pictures, maps=np.repeat(scores[None], 3, axis=0), frames_per_second=5.0)
+
+    monkeypatch.setattr(type(TINY_PICTURES), "film", film)
+    attention = attend_file(result.folder, folder / "frame" / "01.png")
+    assert set(attention.streams) == {"image", "array"}
+    assert attention.save(tmp_path / "maps.mp4") == [tmp_path / "maps.mp4"]
+    assert (tmp_path / "maps.mp4").stat().st_size > 1_000
