@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from perceptio.data.shards.packing import SHARD_BYTES, Packed
 from perceptio.data.sources import SourceFormat
@@ -22,7 +22,7 @@ from perceptio.runs.machine import Device
 from perceptio.runs.measured import Measured
 from perceptio.runs.model_file import find_model_file, read_model
 from perceptio.runs.opening import Reason
-from perceptio.runs.predict import Prediction, predict_files
+from perceptio.runs.predict import Asked, Prediction, predict_files
 from perceptio.runs.resume import ResumeOptions, resume_run
 from perceptio.runs.screen import Screen, SilentScreen
 from perceptio.runs.shards import Checked, check_data, pack_data
@@ -233,6 +233,14 @@ def _choose(
     return choose_config(survey, has_gpu=has_gpu, source=source, seconds=seconds, epochs=epochs), survey
 
 
+FileOrParts: TypeAlias = str | Path | Mapping[str, str | Path]
+"""A file, or the files of one sample by column."""
+
+
+def _asked(file: FileOrParts) -> Asked:
+    return {name: Path(part) for name, part in file.items()} if isinstance(file, Mapping) else Path(file)
+
+
 class Run:
     """A trained run, or a bare model.safetensors, to be used."""
 
@@ -278,13 +286,18 @@ class Run:
         """Names in the order of the model's outputs."""
         return read_model(find_model_file(self.path))[1].classes
 
-    def predict(self, files: Iterable[str | Path], *, device: Device = "auto") -> Iterator[Prediction]:
-        """Yields one prediction for each file, in order, for any number of them; a folder stands for its files.
+    def predict(self, files: Iterable[FileOrParts], *, device: Device = "auto") -> Iterator[Prediction]:
+        """Yields one prediction for each file, in order, for any number of them.
+
+        Args:
+            files: a folder stands for its files and a table (CSV, JSONL, Parquet) for its rows; a mapping names the
+                files of one sample by column, such as `{"image": "a.jpg", "audio": "b.wav"}`.
 
         Raises:
-            UsageError: at the call, when there is no model or no such device.
+            UsageError: at the call, when there is no model or no such device; later, for a column it does not have.
+            DataError: later, when a table cannot be read.
         """
-        return predict_files(self.path, (Path(file) for file in files), device=device)
+        return predict_files(self.path, map(_asked, files), device=device)
 
     def evaluate(
         self,
@@ -311,7 +324,7 @@ class Run:
 
     def attend(
         self,
-        file: str | Path,
+        file: FileOrParts,
         *,
         latents: Sequence[int] = (),
         cross_attends: Sequence[int] = (),
@@ -320,16 +333,18 @@ class Run:
         """Returns what the latents attend to in a file; `save` writes it as a picture, numbers or a film.
 
         Args:
+            file: as `predict` takes one.
             latents: which latents, from 0; none: the eight whose maps say most about the file.
             cross_attends: which cross-attends, from 1; none: the first, the second and the last.
             softmax: attention weights instead of scores.
 
         Raises:
             FileError: the file cannot be read.
-            UsageError: there is no model.
+            DataError: the table cannot be read.
+            UsageError: there is no model, or a table has more than one row.
             ValueError: the model has no such latent or cross-attend.
         """
-        return attend_file(self.path, Path(file), latents=latents, cross_attends=cross_attends, softmax=softmax)
+        return attend_file(self.path, _asked(file), latents=latents, cross_attends=cross_attends, softmax=softmax)
 
 
 def load(path: str | Path) -> Run:

@@ -345,6 +345,19 @@ def test_predict_reads_names_from_lists_and_writes_a_table(trained: Trained, tel
     assert (missing.code, missing.err) == (2, "error: cannot read the list nowhere.txt: No such file or directory\n")
 
 
+def test_predict_takes_the_files_of_a_table_in_its_order(trained: Trained, tell: Tell, mixed: Path):
+    table = mixed / "some.csv"
+    table.write_text("weight,file\n1,c.png\n2,a.jpg\n")
+    told = tell("predict", trained.run, table, "--json")
+    assert [(Path(line["file"]).name, bool(line["error"])) for line in told.lines] == [
+        ("c.png", True),
+        ("a.jpg", False),
+    ]
+    table.write_text("weight,path_to\n1,f.png\n")
+    told = tell("predict", trained.run, table)
+    assert (told.code, "some.csv: no column says the file; it must be called file or path" in told.err) == (4, True)
+
+
 def test_unsure_answers_are_marked(trained: Trained, tell: Tell, mixed: Path, tmp_path: Path):
     """The trained model is right too often to have learned a threshold; here it has one that all or none fall below."""
     model, facts = read_model(trained.run / "model.safetensors")

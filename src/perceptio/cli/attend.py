@@ -21,7 +21,8 @@ cross-attend, one column for each latent.
 
   RUN                 run folder, or a model.safetensors
   FILE                a file of a kind that the model was trained on; of a
-                      recording its first clip is shown
+                      recording its first clip is shown; or a table of one row
+                      that names the files of a sample
   --out PNG           where to write (FILE's name with -attention.png, here); of
                       several streams one picture each
   --movie MP4         of a video, write the maps frame by frame as well

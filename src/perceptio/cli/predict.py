@@ -29,7 +29,10 @@ whose like was right less than 3 times in 4 on validation files; `no audio`, say
 where the model knows sound as well and the file has none.
 
   RUN                 run folder, or a model.safetensors
-  FILE ..             files or folders
+  FILE ..             files or folders; files that share folder and stem are
+                      one sample where the model knows several files a sample;
+                      or a CSV, JSONL or Parquet table whose rows name the files
+                      of a sample, with the columns of training, labels or not
   --files-from LIST   names of more files, one a line; - reads standard input
   --top N             how many classes a line shows (3)
   --csv FILE          write file, label, unsure, missing, error and the

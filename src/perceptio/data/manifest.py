@@ -1,7 +1,7 @@
 """Reads a manifest: a table that lists files with their labels, and perhaps their split and group."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,18 +54,11 @@ def read_manifest(path: Path, limits: Limits, part_columns: Sequence[str] = ()) 
             missing, a row has no file, or the table itself is damaged. The message names the line.
         UsageError: the suffix is none of .csv, .jsonl, .parquet.
     """
-    suffix = suffix_of(path.name)
-    if suffix not in MANIFEST_SUFFIXES:
-        raise UsageError(f"{path.name} is no manifest; it must end in {', '.join(MANIFEST_SUFFIXES)}")
-    try:
-        check_file(path, None, limits)
-    except FileError as error:
-        raise DataError(f"{path.name}: {error}") from error
     columns: _Columns | None = None
     lines: dict[str, int] = {}
     records = []
     for number, row in _rows_of(path, limits, part_columns):
-        if columns is None or suffix == ".jsonl":
+        if columns is None or suffix_of(path.name) == ".jsonl":
             columns = _find_columns(tuple(row), path.name, columns, part_columns)
         where = f"{path.name}, line {number:,}"
         record = _record(row, columns, where, limits)
@@ -76,10 +69,6 @@ def read_manifest(path: Path, limits: Limits, part_columns: Sequence[str] = ()) 
             )
         lines[record.name] = number
         records.append(record)
-        if len(records) > limits.max_manifest_rows:
-            raise DataError(
-                f"{path.name} has more than {limits.max_manifest_rows:,} rows (--source.limits.max-manifest-rows)"
-            )
     if columns is None:
         raise DataError(f"{path.name} lists no files; it needs a row for each, with columns file and label")
     classes = check_classes((label for record in records for label in record.labels), limits, where=path.name)
@@ -92,11 +81,45 @@ def read_manifest(path: Path, limits: Limits, part_columns: Sequence[str] = ()) 
     )
 
 
+def is_manifest(name: str) -> bool:
+    """Whether a file of this name is read as a table of files."""
+    return suffix_of(name) in MANIFEST_SUFFIXES
+
+
+def read_parts(path: Path, limits: Limits, part_columns: Sequence[str] = ()) -> Iterator[Mapping[str, Path]]:
+    """Yields which files make each sample of a manifest, by column, in its order; other columns need not be there.
+
+    Raises:
+        DataError: as `read_manifest`, for what concerns files.
+        UsageError: as `read_manifest`.
+    """
+    for number, row in _rows_of(path, limits, part_columns):
+        names = tuple(row)
+        files, possible = _file_columns(names, path.name, part_columns)
+        if not files:
+            raise _no_column((*_FILE_COLUMNS, *possible), names, path.name, "the file")
+        parts = _parts(row, files, f"{path.name}, line {number:,}", limits)
+        yield {column: path.parent / name for column, name in parts}
+
+
 def _rows_of(path: Path, limits: Limits, part_columns: Sequence[str]) -> Rows:
     suffix = suffix_of(path.name)
+    if not is_manifest(path.name):
+        raise UsageError(f"{path.name} is no manifest; it must end in {', '.join(MANIFEST_SUFFIXES)}")
+    try:
+        check_file(path, None, limits)
+    except FileError as error:
+        raise DataError(f"{path.name}: {error}") from error
     if suffix == ".parquet":
-        return read_parquet_rows(path, limits, dict.fromkeys((*_KNOWN_COLUMNS, *part_columns)))
-    return TEXT_ROW_READERS[suffix](path, limits)
+        rows = read_parquet_rows(path, limits, dict.fromkeys((*_KNOWN_COLUMNS, *part_columns)))
+    else:
+        rows = TEXT_ROW_READERS[suffix](path, limits)
+    for count, row in enumerate(rows, start=1):
+        if count > limits.max_manifest_rows:
+            raise DataError(
+                f"{path.name} has more than {limits.max_manifest_rows:,} rows (--source.limits.max-manifest-rows)"
+            )
+        yield row
 
 
 def _find_columns(names: Sequence[str], table: str, before: _Columns | None, part_columns: Sequence[str]) -> _Columns:
@@ -171,11 +194,7 @@ def _record(row: Row, columns: _Columns, where: str, limits: Limits) -> Record:
                 f"{where}: a name of {len(text):,} characters; the limit is {limits.max_name_characters} "
                 "(--source.limits.max-name-characters)"
             )
-    cells = {column: cell_text(row.get(column)) for column in columns.files}
-    parts = tuple((column, relative_name(cell, where, limits)) for column, cell in cells.items() if cell)
-    if not parts:
-        place = f", in one of the columns {', '.join(columns.files)}" if len(columns.files) > 1 else ""
-        raise DataError(f"{where}: no file; every row needs one{place}")
+    parts = _parts(row, columns.files, where, limits)
     return Record(
         name=parts[0][1],
         labels=labels,
@@ -183,6 +202,16 @@ def _record(row: Row, columns: _Columns, where: str, limits: Limits) -> Record:
         group=group or None,
         parts=parts if len(columns.files) > 1 else (),
     )
+
+
+def _parts(row: Row, columns: Sequence[str], where: str, limits: Limits) -> tuple[tuple[str, str], ...]:
+    """Returns column and name of each file in a row."""
+    cells = {column: cell_text(row.get(column)) for column in columns}
+    parts = tuple((column, relative_name(cell, where, limits)) for column, cell in cells.items() if cell)
+    if not parts:
+        place = f", in one of the columns {', '.join(columns)}" if len(columns) > 1 else ""
+        raise DataError(f"{where}: no file; every row needs one{place}")
+    return parts
 
 
 def _notes(table: str, columns: _Columns, records: list[Record]) -> tuple[str, ...]:

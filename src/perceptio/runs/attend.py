@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,7 @@ from perceptio.models.perceiver import Perceiver
 from perceptio.reporting.attention import AttentionMaps, draw_attention, save_attention_npz
 from perceptio.reporting.movie import write_attention_movie
 from perceptio.runs.model_file import find_model_file, read_model
-from perceptio.runs.predict import samples_of
+from perceptio.runs.predict import Asked, samples_of
 
 SHOWN_LATENTS = 8
 
@@ -106,7 +107,7 @@ class Attention:
 
 def attend_file(
     run: Path,
-    file: Path,
+    file: Asked,
     *,
     latents: Sequence[int] = (),
     cross_attends: Sequence[int] = (),
@@ -115,13 +116,15 @@ def attend_file(
     """Returns what chosen latents of a run's model attend to in a file; of a recording, in its first clip.
 
     Args:
+        file: as `predict_files` takes it; a table must have one row.
         latents: which latents, from 0; empty: the eight whose maps say most about the file.
         cross_attends: which cross-attends, from 1; empty: the first, the second and the last.
         softmax: attention weights instead of scores.
 
     Raises:
         FileError: when the file cannot be read.
-        UsageError: when there is no model.
+        DataError: when the table cannot be read.
+        UsageError: when there is no model, or the table has more rows.
         ValueError: for a latent or cross-attend that the model does not have.
     """
     model, facts = read_model(find_model_file(run))
@@ -131,7 +134,9 @@ def attend_file(
                 f"there is no cross-attend {number}: this model has {model.config.num_cross_attends}, counted from 1"
             )
     streams = facts.config.streams
-    ((_, items),) = samples_of([file], streams)
+    (name, items), *others = islice(samples_of([file], streams, facts.config.source.limits), 2)
+    if others:
+        raise UsageError(f"{file} has more than one row; attention is shown of one sample, so keep one row of it")
     found = attention_of(
         model,
         StreamReader(streams, facts.config.source.limits).evaluation_views(items)[0],
@@ -140,7 +145,7 @@ def attend_file(
         cross_attends=[number - 1 for number in cross_attends],
         softmax=softmax,
     )
-    return Attention(streams=found, title=file.name)
+    return Attention(streams=found, title=name.name)
 
 
 def attention_of(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,10 +16,13 @@ from perceptio.data.batches import collate
 from perceptio.data.children import Children
 from perceptio.data.dataset import Sample, View
 from perceptio.data.items import Item
+from perceptio.data.limits import Limits
+from perceptio.data.manifest import is_manifest, read_parts
 from perceptio.data.names import is_ignored, is_not_a_sample
 from perceptio.data.records import MAIN
-from perceptio.errors import FileError
+from perceptio.errors import FileError, UsageError
 from perceptio.evaluation.predictions import predict_batches
+from perceptio.modalities.registry import MODALITIES
 from perceptio.modalities.streams import StreamReader, Streams
 from perceptio.modalities.telling import columns_of, kind_of
 from perceptio.models.perceiver import Perceiver
@@ -29,6 +32,8 @@ from perceptio.runs.workbench import evaluation_batch_size, views_at_once
 from perceptio.tasks.classification import TaskConfig, build_task
 
 Tell = Callable[[str], None]
+Asked: TypeAlias = Path | Mapping[str, Path]
+"""A file, or the files of one sample by column; a folder or a table of files stands for many."""
 
 BATCH_SIZE = 32  # at most; fewer where samples are large
 
@@ -51,17 +56,19 @@ class Prediction:
 
 
 def predict_files(
-    run: Path, files: Iterable[Path], *, device: Device = "auto", tell: Tell | None = None
+    run: Path, files: Iterable[Asked], *, device: Device = "auto", tell: Tell | None = None
 ) -> Iterator[Prediction]:
     """Yields one prediction for each file; a folder stands for the files in it, in the order of their names.
 
-    For a model whose samples are made of several files, a file stands for all that share its folder and stem.
+    For a model whose samples are made of several files, a file stands for all that share its folder and stem. A table
+    (CSV, JSONL, Parquet) stands for its rows, labelled or not; a mapping names the file of each column.
 
     Args:
         tell: called with what reading a file changes and people may not expect, such as its rate.
 
     Raises:
-        UsageError: at the call, when there is no model or no such device.
+        UsageError: at the call, when there is no model or no such device; later, for a column that the model has not.
+        DataError: later, when a table cannot be read.
     """
     model, facts = read_model(find_model_file(run))
     chosen = choose_device(device)
@@ -69,7 +76,7 @@ def predict_files(
 
 
 def _predictions(
-    model: Perceiver, facts: ModelFacts, files: Iterator[Path], device: torch.device, tell: Tell | None
+    model: Perceiver, facts: ModelFacts, files: Iterator[Asked], device: torch.device, tell: Tell | None
 ) -> Iterator[Prediction]:
     streams = facts.config.streams
     reader = StreamReader(streams, facts.config.source.limits)
@@ -77,8 +84,8 @@ def _predictions(
     names: deque[str] = deque()
 
     def parts() -> Iterator[Mapping[str, Item]]:
-        for path, items in samples_of(files, streams):
-            names.append(str(path))
+        for name, items in samples_of(files, streams, facts.config.source.limits):
+            names.append(str(name))
             yield items
 
     # In child processes: a file that kills or hangs its decoder costs its own line and nothing else.
@@ -112,23 +119,53 @@ def _probabilities(
     return dict(zip(found.indices.tolist(), found.probabilities, strict=True))
 
 
-def samples_of(files: Iterable[Path], streams: Streams) -> Iterator[tuple[Path, Mapping[str, Item]]]:
-    """Yields each sample's name and parts: the file alone or, where samples have several files, with its siblings."""
+def samples_of(files: Iterable[Asked], streams: Streams, limits: Limits) -> Iterator[tuple[Path, Mapping[str, Path]]]:
+    """Yields each sample's name, which is its first file, and its parts: those of a row or a mapping, or of one file.
+
+    Raises:
+        DataError, UsageError: as `predict_files`, later.
+    """
     columns = columns_of(streams)
-    if set(columns) == {MAIN}:
-        for path in files:
-            yield path, {MAIN: path}
-        return
     seen: set[Path] = set()
     listed = cache(_by_stem)
-    for path in files:
-        if path not in seen:
-            parts = {column: _sibling(path, kind, listed) for column, kind in columns.items()}
-            found: dict[str, Item] = {column: part for column, part in parts.items() if part is not None}
-            # A file of no known kind goes to the first decoder, which says what is wrong with it.
-            found = found or {next(iter(columns)): path}
-            seen |= {part for part in found.values() if isinstance(part, Path)}
-            yield path, found
+    for asked in _rows(files, columns, limits):
+        if isinstance(asked, Mapping):
+            yield next(iter(asked.values())), _of_columns(asked, columns)
+        elif set(columns) == {MAIN}:
+            yield asked, {MAIN: asked}
+        elif asked not in seen:
+            found = _with_siblings(asked, columns, listed)
+            seen |= set(found.values())
+            yield asked, found
+
+
+def _rows(files: Iterable[Asked], columns: Mapping[str, str], limits: Limits) -> Iterator[Asked]:
+    """Yields what was asked for, of tables the rows; a row with one plain file is that file."""
+    for asked in files:
+        if isinstance(asked, Mapping) or not is_manifest(asked.name):
+            yield asked
+            continue
+        for parts in read_parts(asked, limits, tuple(MODALITIES)):
+            (first, *others) = parts.values()
+            yield parts if others or set(parts) <= set(columns) else first
+
+
+def _of_columns(parts: Mapping[str, Path], columns: Mapping[str, str]) -> Mapping[str, Path]:
+    for name in parts:
+        if name not in columns:
+            has = "takes one file a sample" if set(columns) == {MAIN} else f"has {', '.join(columns)}"
+            raise UsageError(f"the model has no column {name!r}; it {has}")
+    return parts
+
+
+def _with_siblings(
+    path: Path, columns: Mapping[str, str], listed: Callable[[Path], Mapping[str, Sequence[Path]]]
+) -> Mapping[str, Path]:
+    """Returns the parts of the sample that a file belongs to: those that share its folder and stem, by column."""
+    parts = {column: _sibling(path, kind, listed) for column, kind in columns.items()}
+    found = {column: part for column, part in parts.items() if part is not None}
+    # A file of no known kind goes to the first decoder, which says what is wrong with it.
+    return found or {next(iter(columns)): path}
 
 
 def _sibling(path: Path, kind: str, listed: Callable[[Path], Mapping[str, Sequence[Path]]]) -> Path | None:
@@ -149,10 +186,10 @@ def _by_stem(folder: Path) -> Mapping[str, Sequence[Path]]:
     return found
 
 
-def expand_folders(paths: Iterable[Path]) -> Iterator[Path]:
+def expand_folders(paths: Iterable[Asked]) -> Iterator[Asked]:
     """Yields files as they are, and for each folder the files below it that may be samples."""
     for path in paths:
-        if not path.is_dir():
+        if isinstance(path, Mapping) or not path.is_dir():
             yield path
             continue
         for parent, folders, names in os.walk(path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perceptio.api import Run
 from perceptio.errors import UsageError
 from perceptio.inputs.grid import GridEncoding
 from perceptio.modalities.array import ArrayModality
@@ -132,6 +133,30 @@ def test_one_answer_for_all_files_of_a_stem(result: RunResult, folder: Path):
     assert whole.probabilities == pytest.approx(other.probabilities, rel=1e-6)
     (bad,) = predict_files(result.folder, [folder / "stripes" / "00.npy"], device="cpu")
     assert bad.error == "image (00.png): empty file (0 bytes)"
+
+
+def test_a_new_sample_may_have_its_files_anywhere(result: RunResult, folder: Path, tmp_path: Path):
+    """By a table without labels, in the table's order, or by a mapping; as the pair beside each other answers."""
+    for place, suffix in (("pictures", ".png"), ("signals", ".npy")):
+        (tmp_path / place).mkdir()
+        for label in CLASSES:
+            shutil.copy(folder / label / f"01{suffix}", tmp_path / place / f"{place}-{label}{suffix}")
+    rows = [f"pictures/pictures-{label}.png,signals/signals-{label}.npy,7" for label in reversed(CLASSES)]
+    table = tmp_path / "new.csv"
+    table.write_text("\n".join(["image,array,weight", *rows, f"pictures/pictures-{CLASSES[0]}.png,,7"]))
+    *found, lacking = predict_files(result.folder, [table], device="cpu")
+    together = list(predict_files(result.folder, [folder / label / "01.png" for label in reversed(CLASSES)]))
+    assert [answer.file for answer in found] == [str(tmp_path / row.partition(",")[0]) for row in rows]
+    assert [answer.probabilities for answer in found] == [pytest.approx(pair.probabilities) for pair in together]
+    assert (lacking.file, lacking.missing) == (str(tmp_path / f"pictures/pictures-{CLASSES[0]}.png"), ("array",))
+    named = {"image": tmp_path / rows[0].split(",")[0], "array": tmp_path / rows[0].split(",")[1]}
+    (answer,) = Run(result.folder).predict([named], device="cpu")
+    assert (answer.file, answer.probabilities) == (found[0].file, pytest.approx(found[0].probabilities))
+    assert attend_file(result.folder, named).streams.keys() == {"image", "array"}
+    with pytest.raises(UsageError, match=r"^the model has no column 'sound'; it has image, array$"):
+        next(predict_files(result.folder, [{"sound": folder / "disc" / "00.npy"}], device="cpu"))
+    with pytest.raises(UsageError, match=r"new.csv has more than one row; attention is shown of one sample, so keep "):
+        attend_file(result.folder, table)
 
 
 def test_each_stream_has_its_own_attention(result: RunResult, folder: Path, tmp_path: Path):
