@@ -450,16 +450,24 @@ def test_info_says_what_two_runs_have_otherwise(trained: Trained, tell: Tell, tm
     (other / "split.csv").write_text(split.replace("disc/00.png,", "disc/zz.png,"))
     facts = json.loads((other / "run.json").read_text())
     facts["versions"]["torch"] = "1.0"
+    threads, loss = facts["surroundings"]["threads"], facts["test"]["loss"]
+    facts["surroundings"]["threads"] = threads + 1
+    facts["test"]["loss"] = loss + 1e-12
+    facts["resumed"] = ["bit for bit", "not bit-exact"]
     (other / "run.json").write_text(json.dumps(facts))
     told = tell("info", other, "--diff", trained.run)
-    assert "config     learning_rate: 0.003 -> 0.5" in told.out
-    assert "versions   torch: " in told.out
-    assert "files      disc/00.png: disc, " in told.out
-    assert "files      disc/zz.png: none -> disc, " in told.out
+    assert "config       learning_rate: 0.003 -> 0.5" in told.out
+    assert "facts        resumed: none -> bit for bit; not bit-exact" in told.out
+    assert f"surroundings threads: {threads} -> {threads + 1}" in told.out
+    assert "versions     torch: " in told.out
+    assert "files        disc/00.png: disc, " in told.out
+    assert "files        disc/zz.png: none -> disc, " in told.out
+    assert f"result       loss: {loss} -> {loss + 1e-12}" in told.out, "all digits where six are the same"
     document = tell("info", other, "--diff", trained.run, "--json").json
     assert document["config"] == {"learning_rate": [0.003, 0.5]}
     assert set(document["files"]) == {"disc/00.png", "disc/zz.png"}
-    assert document["result"] == {}
+    assert set(document["result"]) == {"loss"}
+    assert set(document["surroundings"]) == {"threads"}
     assert tell("info", other, "--diff", tmp_path).code == 2
 
 

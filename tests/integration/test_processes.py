@@ -68,8 +68,9 @@ def assert_same_training(scene: Scene, steps: Path) -> None:
 
 def test_two_processes_give_one_processs_run(scene: Scene):
     assert_same_training(scene, scene.folder / "together-steps")
-    one, two = (json.loads((run / "run.json").read_text())["test"] for run in (scene.alone, scene.together))
-    assert two == pytest.approx(one, rel=1e-5)
+    one, two = (json.loads((run / "run.json").read_text()) for run in (scene.alone, scene.together))
+    assert two["test"] == pytest.approx(one["test"], rel=1e-5)
+    assert [facts["surroundings"]["num_processes"] for facts in (one, two)] == [1, 2]
     # Nine test samples: two processes cannot share them evenly, and each must be there once.
     files = [
         [line.split(",")[0] for line in (run / "predictions.csv").read_text().splitlines()]

@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     from perceptio.runs.folder import RunFolder
 
 SHOWN_FILES = 20
-_FACTS = ("command", "revision", "machine", "seed", "created", "workers", "num_parameters", "flops_per_sample", "ended")
+_FACTS = (
+    "command", "revision", "machine", "seed", "created", "workers", "num_parameters", "flops_per_sample", "resumed",
+    "ended",
+)  # fmt: skip
 
 
 def tell_difference(one: Path, other: Path, *, as_json: bool) -> int:
@@ -27,17 +30,17 @@ def tell_difference(one: Path, other: Path, *, as_json: bool) -> int:
     for part, entries in found.items():
         for number, (name, (old, new)) in enumerate(entries.items()):
             if part == "files" and number == SHOWN_FILES:
-                print_result(f"files      {len(entries) - SHOWN_FILES:,} more; --json lists all")
+                print_result(f"{part:<12} {len(entries) - SHOWN_FILES:,} more; --json lists all")
                 break
-            print_result(f"{part:<10} {name}: {_shown(old)} -> {_shown(new)}")
+            print_result(f"{part:<12} {name}: {' -> '.join(_shown(old, new))}")
     return 0
 
 
 def differences(before: "RunFolder", after: "RunFolder") -> dict[str, dict[str, tuple[Any, Any]]]:
     """Returns what differs, by part and name: (before, after); None where one of the runs has no such thing.
 
-    Parts: config, facts (command, revision, machine, ..), versions, data, files (label and split of each file) and
-    result.
+    Parts: config, facts (command, revision, machine, ..), surroundings (threads, processor, processes, ..), versions,
+    data, files (label and split of each file) and result.
     """
     from perceptio.runs.serialisation import to_json
 
@@ -47,6 +50,7 @@ def differences(before: "RunFolder", after: "RunFolder") -> dict[str, dict[str, 
     return {
         "config": _changed(*config),
         "facts": _changed(*({name: each[name] for name in _FACTS if name in each} for each in facts)),
+        "surroundings": _changed(*(each.get("surroundings", {}) for each in facts)),
         "versions": _changed(*(each.get("versions", {}) for each in facts)),
         "data": _changed(*({name: each.get(name) for name in ("source", "fingerprint")} for each in data)),
         "files": _changed(_files(before), _files(after)),
@@ -78,5 +82,15 @@ def _files(folder: "RunFolder") -> dict[str, str]:
         return {row["file"]: f"{row['labels']}, {row['split']}" for row in csv.DictReader(file)}
 
 
-def _shown(value: Any) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+def _shown(old: Any, new: Any) -> tuple[str, str]:
+    """Returns both for people: floats with six digits, or with all where six are the same."""
+    short = (_short(old), _short(new))
+    return short if short[0] != short[1] else (str(old), str(new))
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -19,14 +19,22 @@ _HASHES = ("data", "split", "classes")  # of these a difference can be told, its
 
 
 def exactness_facts(bench: Workbench, options: TrainOptions) -> dict[str, Any]:
-    """Returns what each checkpoint records of a run's surroundings, as JSON has it."""
-    device = bench.accelerator.device
+    """Returns what each checkpoint records of what a run's result depends on, as JSON has it."""
     facts = {
         "data": bench.prepared.survey.fingerprint,
         "split": fingerprint_of(sorted(bench.prepared.splits.items())),
         "classes": fingerprint_of(bench.prepared.classes),
         "config": to_json(replace(bench.config, data=None)),  # where the data lies is free; what it is stands above
         "versions": package_versions(),
+        **surroundings(bench, options),
+    }
+    return dict(json.loads(json.dumps(finite(facts))))
+
+
+def surroundings(bench: Workbench, options: TrainOptions) -> dict[str, str | int]:
+    """Returns what computes a run and may change the last bits of its result."""
+    device = bench.accelerator.device
+    return {
         "threads": torch.get_num_threads(),
         "omp_dynamic": os.environ.get("OMP_DYNAMIC", "false").lower(),
         "cpu": cpu_model(),
@@ -35,7 +43,6 @@ def exactness_facts(bench: Workbench, options: TrainOptions) -> dict[str, Any]:
         "sharding": options.sharding,
         "num_processes": bench.accelerator.num_processes,
     }
-    return dict(json.loads(json.dumps(finite(facts))))
 
 
 def how_exact(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from perceptio.runs.budget import rough_time
 from perceptio.runs.check import Check, make_safe
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import SPLITS, PreparedData, Survey
+from perceptio.runs.exactness import surroundings
 from perceptio.runs.machine import describe_machine, git_revision, package_versions
 from perceptio.runs.screen import Screen
 from perceptio.runs.workbench import TrainOptions, Workbench
@@ -53,19 +54,25 @@ def opening_facts(bench: Workbench, options: TrainOptions, reasons: Sequence[Rea
         "versions": package_versions(),
         "revision": git_revision(),
         "machine": describe_machine(bench.accelerator.device),
-        "data": {
-            "source": bench.prepared.survey.data,
-            "fingerprint": bench.prepared.survey.fingerprint,
-            "counts": bench.prepared.counts(),
-            "notes": bench.prepared.survey.source.notes,
-            "copies": bench.prepared.survey.copies,
-            "leaks": bench.prepared.leaks,
-        },
+        "surroundings": surroundings(bench, options),
+        "data": data_facts(bench.prepared),
         "choices": [asdict(reason) for reason in reasons],
         "workers": bench.workers,
         "time_budget_seconds": options.time,
         "num_parameters": count_parameters(bench.model),
         "flops_per_sample": model_flops(bench.config, len(bench.prepared.classes)),
+    }
+
+
+def data_facts(prepared: PreparedData) -> dict[str, Any]:
+    """Returns what run.json says of the samples."""
+    return {
+        "source": prepared.survey.data,
+        "fingerprint": prepared.survey.fingerprint,
+        "counts": prepared.counts(),
+        "notes": prepared.survey.source.notes,
+        "copies": prepared.survey.copies,
+        "leaks": prepared.leaks,
     }
 
 
@@ -80,7 +87,9 @@ def model_flops(config: RunConfig, num_classes: int) -> int:
 def show_title(bench: Workbench, screen: Screen) -> None:
     """Shows what runs, and on what."""
     torch = package_versions()["torch"].partition("+")[0]
-    screen.fact("perceptio", f"{__version__}, torch {torch}, {describe_machine(bench.accelerator.device)}")
+    count = bench.processes.count
+    several = f", {count} processes" if count > 1 else ""
+    screen.fact("perceptio", f"{__version__}, torch {torch}, {describe_machine(bench.accelerator.device)}{several}")
 
 
 def show_data(survey: Survey, screen: Screen, *, listed_in: str) -> None:

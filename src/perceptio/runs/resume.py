@@ -16,13 +16,14 @@ from perceptio.runs.check import check_evaluation
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import PreparedData, admitted, survey_data, write_data_files
 from perceptio.runs.data_changes import find_changes, prepare_changed
-from perceptio.runs.exactness import exactness_facts, fingerprint_of, how_exact
+from perceptio.runs.exactness import exactness_facts, fingerprint_of, how_exact, surroundings
 from perceptio.runs.folder import RunFolder, open_run_folder
 from perceptio.runs.lines import clock
 from perceptio.runs.log import logged
 from perceptio.runs.machine import connect, make_accelerator, set_threads
 from perceptio.runs.memory import plan_memory
 from perceptio.runs.model_file import read_model, write_model
+from perceptio.runs.opening import data_facts
 from perceptio.runs.results import RunResult
 from perceptio.runs.screen import Screen
 from perceptio.runs.train import alone_in, model_facts, run_training
@@ -181,8 +182,10 @@ def _begin_again(bench: Workbench, options: TrainOptions, checkpoint: Checkpoint
         folder.write_config(bench.config)
         if now["data"] != checkpoint.facts["data"]:
             write_data_files(folder, bench.prepared)
+            folder.update_facts({"data": data_facts(bench.prepared)})
         _restore_best(bench, checkpoint)
-        folder.update_facts({"resumed": [*folder.read_facts().get("resumed", []), exact]})
+        resumed = [*folder.read_facts().get("resumed", []), exact]
+        folder.update_facts({"resumed": resumed, "surroundings": surroundings(bench, options)})
 
 
 def _num_micro_batches(bench: Workbench, *sizes: int | None) -> int:

@@ -147,6 +147,17 @@ def test_other_classes_are_refused_even_where_changes_are_accepted(scene: Scene)
         go_on(scene, accept_changes=True)
 
 
+def test_changes_that_are_accepted_are_what_the_run_says_of_its_data(scene: Scene):
+    before = RunFolder(scene.run).read_facts()["data"]
+    (scene.pictures / "disc" / "05.png").unlink()
+    go_on(scene, accept_changes=True)
+    after = RunFolder(scene.run).read_facts()["data"]
+    assert after["fingerprint"] != before["fingerprint"]
+    assert sum(n for of_split in before["counts"].values() for n in of_split.values()) == 1 + sum(
+        n for of_split in after["counts"].values() for n in of_split.values()
+    )
+
+
 def test_every_kind_of_change_is_named(scene: Scene):
     for number in range(4, 9):
         (scene.pictures / "disc" / f"0{number}.png").unlink()
