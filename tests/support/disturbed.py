@@ -22,6 +22,7 @@ from typing import Any
 import perceptio.runs.log as log
 from perceptio.cli.main import main
 from perceptio.disk import Disk
+from perceptio.runs.interruption import ECHO_SECONDS
 from perceptio.training.job import StepReport
 from support.controls import BREAKS
 
@@ -39,10 +40,10 @@ def act_at_step(step: int, act: Callable[[], None]) -> None:
 
 
 def send(number: signal.Signals, times: int) -> None:
-    """Sends a signal to all processes of this session, as a terminal does, and lets it arrive."""
+    """Sends a signal to all processes of this session, as a terminal does, and lets it arrive; each a new request."""
     for _ in range(times):
         os.killpg(0, number)
-        time.sleep(0.1)
+        time.sleep(ECHO_SECONDS + 0.1)
 
 
 def kill_in_save(number: int) -> None:

@@ -1,10 +1,18 @@
-"""Ctrl-C and SIGTERM: the first asks the run to save and stop, the second ends it at once."""
+"""Ctrl-C and SIGTERM: the first asks the run to save and stop, the second ends it at once.
+
+A launcher such as torchrun passes on what it got. Where a terminal or a batch system signals the whole group, a process
+so gets the same request twice.
+"""
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+ECHO_SECONDS = 1.0
+"""Signals that come within so short a time are one request."""
 
 
 class StopRequest:
@@ -12,10 +20,12 @@ class StopRequest:
 
     Attributes:
         number: the signal that asked, or None.
+        asked_at: when it did, by the monotonic clock.
         is_answered: whether it was said that the stop is on its way.
     """
 
     number: int | None = None
+    asked_at: float = 0.0
     is_answered: bool = False
 
     def __call__(self) -> bool:
@@ -29,9 +39,10 @@ def stop_on_signals() -> Iterator[StopRequest]:
     request = StopRequest()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if request():
+        if request() and time.monotonic() - request.asked_at > ECHO_SECONDS:
             raise KeyboardInterrupt(number)
-        request.number = number
+        if not request():
+            request.number, request.asked_at = number, time.monotonic()
 
     if threading.current_thread() is not threading.main_thread():
         yield request

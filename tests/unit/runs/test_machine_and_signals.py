@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from perceptio.errors import UsageError
+from perceptio.runs import interruption
 from perceptio.runs.interruption import stop_on_signals
 from perceptio.runs.machine import (
     choose_device,
@@ -19,13 +20,17 @@ from perceptio.runs.machine import (
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_the_second_ends(number: signal.Signals):
+def test_the_first_signal_asks_the_second_ends(number: signal.Signals, monkeypatch: pytest.MonkeyPatch):
     before = signal.getsignal(number)
     with stop_on_signals() as should_stop:
         assert not should_stop()
         os.kill(os.getpid(), number)
         assert should_stop()
         assert should_stop.number == number
+        for echo in (number, signal.SIGTERM, signal.SIGINT):  # as a launcher passes on what the whole group got
+            signal.raise_signal(echo)
+        assert should_stop.number == number
+        monkeypatch.setattr(interruption, "ECHO_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt) as ended:
             signal.raise_signal(number)
         assert ended.value.args == (number,)
