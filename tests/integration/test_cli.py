@@ -438,6 +438,16 @@ def test_info_looks_at_data_and_writes_nothing(trained: Trained, tell: Tell, tmp
     assert "Small     classes with fewer than 10 samples: stripes 3" in tell("info", "pictures").out
 
 
+def test_classes_of_a_table_are_said_to_be_the_tables(trained: Trained, tell: Tell, tmp_path: Path, monkeypatch):
+    """Also where its first file lies in a folder that happens to bear its class's name."""
+    shutil.copytree(trained.data, tmp_path / "pictures")
+    monkeypatch.chdir(tmp_path)
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "pictures").glob("*/*.png"))
+    rows = [f"{name},{'disc' if number % 2 == 0 else 'other'}" for number, name in enumerate(names)]
+    (tmp_path / "table.csv").write_text("\n".join(["file,label", *rows]))
+    assert "2 classes from the table: disc " in tell("info", "table.csv").out
+
+
 def test_info_says_what_two_runs_have_otherwise(trained: Trained, tell: Tell, tmp_path: Path):
     other = Path(
         shutil.copytree(trained.run, tmp_path / "other", ignore=shutil.ignore_patterns("plots", "checkpoints"))

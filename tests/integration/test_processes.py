@@ -38,7 +38,7 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    """A run by one process, by two, and by two that were stopped because the second one and the launcher got SIGTERM."""
+    """A run by one process, by two, and by two of which the second got SIGTERM, and the launcher."""
     folder = tmp_path_factory.mktemp("processes")
     config = everything_random(tiny_config(make_picture_folder(folder / "pictures", per_class=15), epochs=EPOCHS))
     # Dropout masks are drawn by each process for its own samples: they depend on how many there are.

@@ -10,11 +10,18 @@ if TYPE_CHECKING:
     from perceptio.screens.choice import ClosableScreen
 
 
-def progress_screen(*, quiet: bool, as_json: bool = False) -> "ClosableScreen":
-    """Returns where progress goes: nowhere, as JSON lines to standard output, or as lines for people to stderr."""
-    from perceptio.screens.choice import QuietScreen, screen
+def progress_screen(*, quiet: bool, as_json: bool = False, is_follower: bool = False) -> "ClosableScreen":
+    """Returns where progress goes: nowhere, as JSON lines to standard output, or as lines for people to stderr.
+
+    Args:
+        quiet: show warnings alone.
+        is_follower: this process is not the first of several, and shows nothing.
+    """
+    from perceptio.screens.choice import NoScreen, QuietScreen, screen
     from perceptio.screens.json_lines import JsonScreen
 
+    if is_follower:
+        return NoScreen()
     if quiet:
         return QuietScreen()
     return JsonScreen() if as_json else screen()

@@ -53,7 +53,7 @@ from the files, and said.
   --out DIR           run folder, new or empty (the next number under ./runs)
   --dry-run           go as far as trying one batch, and leave nothing behind
   --device auto|cpu|cuda, --workers N, --threads N, --tensorboard
-  --quiet             show no progress
+  --quiet             show warnings alone
   --json              progress and result as JSON lines on standard output
   -H                  every field of the config, with its meaning and what it is
                       in RECIPE; without one in the imagenet recipe, where your
@@ -93,7 +93,7 @@ class TrainArguments:
     timeout_minutes: float = 30.0
     """Several processes: minutes after which one that waits for the others gives up; more for a slow disk."""
     quiet: bool = False
-    """Show no progress."""
+    """Show warnings alone."""
     json: bool = False
     """Progress and result as JSON lines on standard output."""
 
@@ -125,7 +125,7 @@ def main(words: Sequence[str]) -> int:
     recipe = early.recipe if early.resume is None or _is_recipe(early.recipe or "") else None
     if sum(part is not None for part in (recipe, early.resume, early.config)) > 1:
         raise UsageError("choose one of RECIPE, --config and --resume: each says which config the run has")
-    screen = progress_screen(quiet=early.quiet or is_follower(), as_json=early.json)
+    screen = progress_screen(quiet=early.quiet, as_json=early.json, is_follower=is_follower())
     try:
         result = _resume(words, screen, began) if early.resume is not None else _start(words, early, screen, began)
     finally:

@@ -173,7 +173,7 @@ def _reason(error: Exception, file: File) -> str:
     head = read_head(file)
     if head.lstrip()[:1] in (b"<", b"{", b"#") or (head and all(9 <= byte < 127 for byte in head)):
         return f"no sound or video file: it begins with '{printable(head[:16].decode('latin-1'))}'"
-    if type(error).__name__ == "InvalidDataError":
+    if type(error).__name__ in ("InvalidDataError", "ArgumentError"):
         return "damaged, or no sound or video file of a known kind"
     message = printable(" ".join(str(getattr(error, "strerror", None) or error).split()))[:_SHOWN]
     return f"damaged sound or video file: {message or type(error).__name__}"

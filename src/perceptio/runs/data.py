@@ -211,9 +211,11 @@ def prepare_data(survey: Survey, config: RunConfig) -> PreparedData:
     prepared = PreparedData(survey=survey, splits=splits, leaks=leaks(survey.copies, splits))
     for split in SPLITS:
         if not prepared.records(split):
+            copies = sum(len(names) for names in survey.copies)
+            why = f"; {copies} of them are exact copies of each other, which stay on one side" if copies else ""
             raise DataError(
                 f"the {split} split of {survey.data} is empty: {len(survey.usable)} samples, "
-                f"--split.validation {config.split.validation}, --split.test {config.split.test}"
+                f"--split.validation {config.split.validation}, --split.test {config.split.test}{why}"
             )
     trained = prepared.counts()["train"]
     missing = [name for name in prepared.classes if name not in trained]

@@ -112,8 +112,7 @@ def show_data(survey: Survey, screen: Screen, *, listed_in: str) -> None:
 def _classes(survey: Survey, counts: Mapping[str, int]) -> str:
     origin = ""
     if survey.source.root is not None and survey.usable:
-        first = survey.usable[0]
-        named = first.labels and first.labels[0] in PurePosixPath(first.name).parts[:-1]
+        named = all(set(record.labels) <= set(PurePosixPath(record.name).parts[:-1]) for record in survey.usable)
         origin = " from folder names" if named else " from the table"
     if len(counts) <= SHOWN_CLASSES:
         return f"{len(counts)} classes{origin}: " + ", ".join(
@@ -219,7 +218,7 @@ def show_check(bench: Workbench, check: Check, screen: Screen, *, picture: str) 
     screen.fact(
         "Check",
         f"a batch of {check.batch_size} forward and backward and one of validation: fine, "
-        f"{check.seconds_a_step(bench.workers):.2g} s a step, {memory}{seen}",
+        f"{_seconds(check.seconds_a_step(bench.workers))} a step, {memory}{seen}",
     )
     if check.micro_batch_size is not None:
         screen.fact(
@@ -227,6 +226,10 @@ def show_check(bench: Workbench, check: Check, screen: Screen, *, picture: str) 
             f"no more than {check.micro_batch_size} samples fit at once "
             f"(--training.num-micro-batches {bench.num_micro_batches}); the result is the same",
         )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:,.0f} s"
 
 
 def _show_reasons(label: str, reasons: Sequence[Reason], screen: Screen) -> None:

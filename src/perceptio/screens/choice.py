@@ -7,6 +7,7 @@ from perceptio.runs.lines import PlainLines
 from perceptio.runs.screen import Screen, SilentScreen
 from perceptio.screens.console import ConsoleScreen, Stream, is_terminal
 from perceptio.screens.notebook import NotebookScreen, is_notebook
+from perceptio.training.job import EvaluationReport, Event, StepReport
 
 
 @runtime_checkable
@@ -32,8 +33,28 @@ class PlainScreen(PlainLines):
         self.stream.flush()
 
 
-class QuietScreen(SilentScreen):
+class NoScreen(SilentScreen):
     """Shows nothing."""
+
+    def close(self) -> None:
+        """Nothing is drawn."""
+
+
+class QuietScreen(SilentScreen):
+    """Shows warnings, as lines on stderr, and nothing else."""
+
+    def __init__(self) -> None:
+        self.lines = PlainScreen()
+
+    def fact(self, label: str, text: str) -> None:
+        """Shows a fact that is a warning."""
+        if label == "Warning":
+            self.lines.fact(label, text)
+
+    def training(self, report: Event) -> None:
+        """Shows what is no progress."""
+        if not isinstance(report, StepReport | EvaluationReport):
+            self.lines.training(report)
 
     def close(self) -> None:
         """Nothing is drawn."""

@@ -170,7 +170,7 @@ class Processes:
         except RuntimeError:  # the board was in the process that is gone
             pass
         return PerceptioError(
-            f"process {self.rank} waited in vain for another one, which was killed or hangs ({_says(error)}). The last "
+            f"process {self.rank} waited in vain for another one, which was killed or hangs ({_how(error)}). The last "
             "checkpoint is untouched: go on with --resume. If nothing hangs and the disk is slow: --timeout-minutes"
         )
 
@@ -187,6 +187,11 @@ def _is_lost_connection(error: Exception) -> bool:
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST)
     )
+
+
+def _how(error: Exception) -> str:
+    """Returns in a few words how a connection was lost; the libraries say it with their source files and more."""
+    return next((words for words in _LOST if words in str(error)), type(error).__name__)
 
 
 def _exit_code(error: Exception) -> int:

@@ -5,8 +5,9 @@ import pytest
 
 from perceptio.cli.main import main
 from perceptio.cli.screen import print_json, progress_screen
-from perceptio.screens.choice import PlainScreen, QuietScreen
+from perceptio.screens.choice import NoScreen, PlainScreen, QuietScreen
 from perceptio.screens.json_lines import JsonScreen
+from perceptio.training.job import StepReport, TrainingWarning
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (KeyboardInterrupt(15), 143)])
@@ -31,3 +32,18 @@ def test_progress_goes_where_it_was_asked_to(monkeypatch: pytest.MonkeyPatch):
     assert type(progress_screen(quiet=False)) is PlainScreen, "a pipe is no terminal"
     assert type(progress_screen(quiet=True)) is type(progress_screen(quiet=True, as_json=True)) is QuietScreen
     assert type(progress_screen(quiet=False, as_json=True)) is JsonScreen
+    assert type(progress_screen(quiet=False, as_json=True, is_follower=True)) is NoScreen
+
+
+def test_a_quiet_screen_shows_warnings_alone(capsys: pytest.CaptureFixture[str]):
+    screen = progress_screen(quiet=True)
+    screen.fact("Data", "three classes")
+    screen.fact("Warning", "passed over a damaged checkpoint")
+    screen.training(
+        StepReport(
+            step=1, num_steps=2, steps_per_epoch=2, loss=1.0, samples_per_second=9.0, seconds=1.0, seconds_left=1.0
+        )
+    )
+    screen.training(TrainingWarning(step=1, text="training waits for data"))
+    screen.close()
+    assert capsys.readouterr().err == "Warning   passed over a damaged checkpoint\nwarning: training waits for data\n"

@@ -9,6 +9,7 @@ from perceptio.data import media
 from perceptio.data.limits import Limits
 from perceptio.data.media import check_disk, media_errors, open_media
 from perceptio.errors import FileError, MissingExtraError
+from support.pictures import grey_png
 from support.videos import quarters, write_frames
 
 READERS = ("open_media",)
@@ -37,6 +38,7 @@ def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         (b"#EXTM3U\nother.mp3\n", r"no sound or video file: it begins with '#EXTM3U\\nother.mp'"),
         (b"ffconcat version 1.0\nfile other.mp3\n", r"no sound or video file: it begins with 'ffconcat version'"),
         (bytes(range(256)) * 9, "damaged, or no sound or video file of a known kind"),
+        (grey_png(8, 8), "damaged, or no sound or video file of a known kind"),
     ],
 )
 def test_what_is_no_recording_is_refused_and_no_playlist_is_followed(

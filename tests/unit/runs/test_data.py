@@ -98,6 +98,14 @@ def test_an_empty_split_is_refused(pictures: Path):
         prepare_data(survey(pictures), config)
 
 
+def test_a_split_that_copies_leave_empty_is_refused_with_the_cause(tmp_path: Path):
+    for label in make_picture_folder(tmp_path, per_class=8).iterdir():
+        for path in label.iterdir():
+            path.write_bytes((label / "00.png").read_bytes())
+    with pytest.raises(DataError, match=r"24 of them are exact copies of each other, which stay on one side$"):
+        prepare_data(survey(tmp_path), tiny_config(tmp_path))
+
+
 def test_split_and_skipped_files_are_written(pictures: Path, tmp_path: Path):
     (pictures / "frame" / "bad.png").write_bytes(b"")
     folder = RunFolder(tmp_path)

@@ -143,8 +143,9 @@ def test_a_process_that_was_killed_is_said_to_be_gone(reachable: bool, words: st
     processes = object.__new__(Processes)
     processes.group, processes.board, processes.rank, processes.count = DeadGroup(), Board(reachable), 1, 2  # type: ignore[assignment]
     message = (
-        r"process 1 waited in vain for another one, which was killed or hangs \(RuntimeError: .*\). The last "
-        r"checkpoint is untouched: go on with --resume. If nothing hangs and the disk is slow: --timeout-minutes"
+        r"process 1 waited in vain for another one, which was killed or hangs \((Connection closed by peer|Timed out "
+        r"waiting)\). The last checkpoint is untouched: go on with --resume. If nothing hangs and the disk is slow: "
+        r"--timeout-minutes"
     )
     with pytest.raises(PerceptioError, match=message), processes.connected():
         raise RuntimeError(words)
