@@ -15,6 +15,7 @@ from perceptio.data.limits import Limits
 from perceptio.errors import FileError, UsageError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.modalities.contract import Candidate, Facts, Modality
+from perceptio.modalities.side_by_side import beside, maps_beside
 from perceptio.shapes import Tensor
 
 SHOWN_SLICES = 6
@@ -172,7 +173,8 @@ class ArrayModality(Modality):
             rows = unit.T.repeat(max(1, -(-len(unit) // (8 * unit.shape[1]))), axis=0)
         else:
             lengths = values.shape[:-1]
-            rows = np.concatenate(_slices(unit, lengths, (1,) * len(lengths)), axis=1).mean(axis=-1)
+            slices = _slices(unit, lengths, (1,) * len(lengths))
+            rows = beside(slices, (self.encoding.patch or (1,))[-1], white=1.0).mean(axis=-1)
         picture: np.ndarray = np.rint(255 * rows).astype(np.uint8)[..., None]
         return picture
 
@@ -181,8 +183,7 @@ class ArrayModality(Modality):
         if scores.ndim == 1:
             return scores[None]
         slices = _slices(scores[..., None], values.shape[:-1], self.encoding.patch or (1,) * scores.ndim)
-        laid_out: np.ndarray = np.concatenate(slices, axis=1)[..., 0]
-        return laid_out
+        return maps_beside(slices, (self.encoding.patch or (1,))[-1])[..., 0]
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Checks a shape with channels last; arrays without get one before."""

@@ -26,6 +26,7 @@ from perceptio.data.video_files import Video, check_video, open_video, probe_vid
 from perceptio.errors import FileError, UsageError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.modalities.contract import Candidate, Content, Facts, Film, Modality
+from perceptio.modalities.side_by_side import beside, maps_beside
 from perceptio.shapes import Tensor
 
 SHOWN_FRAMES = 6
@@ -181,14 +182,18 @@ class VideoModality(Modality):
         return standardise(values, self.mean, self.std)
 
     def picture(self, values: np.ndarray) -> np.ndarray:
-        """Returns six frames, evenly spaced, side by side: (height, 6 width, 3); of fewer than six frames all."""
-        strip = np.concatenate(list(values[list(shown_frames(len(values)))]), axis=1)
+        """Returns six frames, evenly spaced, side by side: (height, about 6 width, 3); of fewer than six frames all."""
+        strip = beside(list(values[list(shown_frames(len(values)))]), self._patch_width, white=255)
         return strip if strip.shape[2] == 3 else strip.repeat(3, axis=2)
 
     def spread(self, values: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Returns the maps of the frames that `picture` shows, side by side, from scores (T, rows, columns)."""
         maps = self.frame_maps(scores, len(values))
-        return np.concatenate(list(maps[list(shown_frames(len(values)))]), axis=1)
+        return maps_beside(list(maps[list(shown_frames(len(values)))]), self._patch_width)
+
+    @property
+    def _patch_width(self) -> int:
+        return self.encoding.patch[2] if self.encoding.patch else 1
 
     def frame_maps(self, scores: np.ndarray, num_frames: int) -> np.ndarray:
         """Returns a map for each frame, as for a film of the attention: (num_frames, rows, columns).

@@ -140,9 +140,12 @@ def test_scores_lie_where_the_slices_of_the_picture_do():
     modality = replace(VOLUME, channels=1)
     picture = modality.picture(values)[..., 0] / 255
     spread = modality.spread(values, tokens)
-    assert (picture.shape, spread.shape) == ((6, 4 * 10), (2, 4 * 2))
+    # Between two slices a token's width, in white, where no score is.
+    assert (picture.shape, spread.shape) == ((6, 4 * 10 + 3 * 5), (2, 4 * 2 + 3))
+    gaps = np.isnan(spread).all(axis=0)
+    assert np.flatnonzero(gaps).tolist() == [2, 5, 8]
     scaled = (spread - tokens.min()) / (tokens.max() - tokens.min())
-    np.testing.assert_allclose(picture[::3, ::5], scaled, atol=1 / 255)
+    np.testing.assert_allclose(picture[::3, ::5], np.where(gaps, 1.0, scaled), atol=1 / 255)
 
 
 def test_an_array_of_one_value_makes_a_picture():

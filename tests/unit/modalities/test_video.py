@@ -170,7 +170,7 @@ def test_grey(tmp_path: Path, modality: VideoModality) -> None:
     assert numbers_of(view) == [0, 2, 5, 7, 10, 12, 15, 17]
     content.close()
     assert grey.input_config().channels == 1
-    assert grey.picture(view).shape == (44, 6 * 72, 3)
+    assert grey.picture(view).shape == (44, 6 * 72 + 5 * 4, 3)
     prepared = grey.prepare(torch.full((2, 8, 44, 72, 1), 255, dtype=torch.uint8))
     assert prepared.dtype == torch.float32
     assert float(prepared.max()) == pytest.approx((1 - 0.5) / 0.25)
@@ -208,28 +208,31 @@ def test_the_picture_shows_six_frames_and_the_maps_of_these_frames(modality: Vid
     assert shown_frames(4) == (0, 1, 2, 3)
     clip = np.stack([numbered_frame(number, 44, 72) for number in range(8)])
     strip = modality.picture(clip)
-    assert (strip.shape, strip.dtype) == ((44, 6 * 72, 3), np.uint8)
-    shown = [number_of(strip[:, part * 72 : (part + 1) * 72]) for part in range(6)]
+    # Between two frames a token's width, in white.
+    assert (strip.shape, strip.dtype) == ((44, 6 * 72 + 5 * 4, 3), np.uint8)
+    assert all((strip[:, part * 76 - 4 : part * 76] == 255).all() for part in range(1, 6))
+    shown = [number_of(strip[:, part * 76 : part * 76 + 72]) for part in range(6)]
     assert shown == list(shown_frames(8)) == [0, 2, 3, 4, 6, 7]
     # Scores that say where they are: 100 for each step of time, 10 for each row, 1 for each column.
     time, row, column = np.mgrid[0:4, 0:11, 0:18]
     scores = (1000.0 * time + 20.0 * row + column).astype(np.float32)
     spread = modality.spread(clip, scores)
-    assert spread.shape == (11, 6 * 18)
+    assert spread.shape == (11, 6 * 18 + 5)
+    assert np.isnan(spread[:, 18::19]).all()
     for part, frame in enumerate(shown):
-        np.testing.assert_array_equal(spread[:, part * 18 : (part + 1) * 18], scores[frame // 2])
+        np.testing.assert_array_equal(spread[:, part * 19 : part * 19 + 18], scores[frame // 2])
     # Coarser by whole factors, as the report draws it.
     assert strip.shape[0] % spread.shape[0] == strip.shape[1] % spread.shape[1] == 0
     assert strip.shape[0] // spread.shape[0] == strip.shape[1] // spread.shape[1] == 4
     scores[1, 3, 5] = np.nan
-    assert np.isnan(modality.spread(clip, scores)).sum() == 2  # frames 2 and 3 share the token
+    assert np.isnan(modality.spread(clip, scores)).sum() == 5 * 11 + 2  # frames 2 and 3 share the token
 
 
 def test_few_frames_are_all_shown(modality: VideoModality) -> None:
     short = replace(modality, num_frames=2)
     clip = np.stack([numbered_frame(number, 44, 72) for number in (3, 9)])
-    assert numbers_of(np.split(short.picture(clip), 2, axis=1)) == [3, 9]
-    assert short.spread(clip, np.arange(11 * 18.0).reshape(1, 11, 18)).shape == (11, 36)
+    assert numbers_of([short.picture(clip)[:, :72], short.picture(clip)[:, 76:]]) == [3, 9]
+    assert short.spread(clip, np.arange(11 * 18.0).reshape(1, 11, 18)).shape == (11, 37)
 
 
 def test_a_map_for_each_frame_of_a_film(modality: VideoModality) -> None:
