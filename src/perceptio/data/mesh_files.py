@@ -202,7 +202,8 @@ def _per_corner(
 
 
 def _colour_shares(colours: Any) -> np.ndarray | None:
-    if colours is None:
+    # trimesh calls the colours of a cloud that has none a list of vertex colours too, an empty one.
+    if colours is None or len(colours) == 0:
         return None
     values = np.asarray(colours)
     full = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1

@@ -447,6 +447,19 @@ def test_vertex_and_face_colours(save, limits: Limits) -> None:
     np.testing.assert_allclose(mesh.colours, np.repeat(COLOURS[:5] / 255, 3, axis=0), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["obj", "glb"])
+def test_a_cloud_needs_no_colours(save, limits: Limits, kind: str) -> None:
+    for colours in (None, COLOURS):
+        content = trimesh.PointCloud(VERTICES, colors=colours).export(file_type=kind)
+        mesh = read_mesh(save(content.encode() if isinstance(content, str) else content, f"a.{kind}"), limits)
+        np.testing.assert_allclose(mesh.vertices, VERTICES, rtol=0, atol=1e-6)
+        assert (mesh.faces, mesh.normals) == (None, None)
+        if colours is None:
+            assert mesh.colours is None
+        else:
+            np.testing.assert_allclose(mesh.colours, COLOURS / 255, rtol=0, atol=1e-6)
+
+
 def test_no_other_file_is_opened(tmp_path: Path, limits: Limits) -> None:
     """An audit hook notes every file that is opened while files are read that name others, which exist."""
     opened: list[str] = []
