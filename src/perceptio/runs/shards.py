@@ -20,8 +20,6 @@ from perceptio.runs.data import Survey, survey_data
 Work = Callable[[str, int, int], None]
 """Is told what is being done, how much of it, of how much."""
 
-_ALMOST_ALL = 0.999_999
-
 
 def pack_data(
     data: str,
@@ -91,8 +89,9 @@ def check_data(data: str, *, full: bool, work: Work = lambda what, done, total: 
         )
     survey = survey_data(
         data,
-        SourceConfig(check="full" if full else "header", max_skipped=_ALMOST_ALL),
+        SourceConfig(check="full" if full else "header"),
         copies=False,
+        however_few=True,
         progress=lambda done, total: work("reading files", done, total),
     )
     problems += [f"{entry.name}: {entry.reason}" for entry in survey.skipped]
