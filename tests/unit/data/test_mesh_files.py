@@ -528,10 +528,26 @@ def test_columns_of_rows_are_told_by_their_values(limits: Limits) -> None:
         "x y z intensity\n1 2 3 9\n4\t5  6 9",
         "# a comment\n\n// another\n1, 2, 3, 9 ; end\n4, 5, 6, 9\n",
         "2\n1 2 3 9\n4 5 6 9\n",
+        " 1 , 2 , 3 , 9 \n 4 ,5 ,6 ,9 \n",
+        "1.0,2.0,3.0 9\n4.0,5.0,6.0 9\n",
+        "1.0,2.0, 3.0, 9\n4.0,5.0, 6.0, 9\n",
+        "# 0,5 0,5\n1 2 3 9\n4 5 6 9 // 0,5 0,5\n",
     ],
 )
 def test_text_rows_with_commas_comments_names_and_counts(save, limits: Limits, text: str) -> None:
     np.testing.assert_array_equal(read_mesh(save(text.encode(), "a.txt"), limits).vertices, [[1, 2, 3], [4, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-0,19 0,55 0,11\n", "0 0 0\n1 -0,19\t5\n", "x y z\n0 -0,19\n", "-0,19, 0,55, 0,11\n", "1.5 2.5 -0,19\r\n"],
+)
+def test_decimal_commas_are_no_separators(save, text: str) -> None:
+    reason = "has decimal commas, such as -0,19; write -0.19, or use one separator throughout a row"
+    assert refusal(save(text.encode(), "a.xyz")) == reason
+    assert refusal(save(text.replace("-0,19", "-0,19e+3").encode(), "a.xyz")) == reason.replace(
+        "-0,19", "-0,19e+3"
+    ).replace("-0.19", "-0.19e+3")
 
 
 def test_npy_of_both_orders_and_npz_of_points(save, limits: Limits) -> None:
