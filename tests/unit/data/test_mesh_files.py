@@ -265,7 +265,11 @@ def test_off_with_polygons_and_colours_agrees_with_trimesh(save, limits: Limits)
          "its faces must be whole numbers (faces, 3), not float64 (5, 3)"),
         ("a.npz", npz(vertices=VERTICES[:, :2], faces=FACES),
          "its vertices must be numbers (vertices, 3), not float64 (7, 2)"),
-        ("a.pny", b"x", "no mesh or point cloud of a known kind: .pny. Nearest: .ply, .npy, .xyz."),
+        ("a.pny", b"x", "no mesh or point cloud of a known kind: .pny. Nearest: .ply, .npy."),
+        ("a.plyy", b"x", "no mesh or point cloud of a known kind: .plyy. Nearest: .ply."),
+        ("a.mp4", b"x",
+         "no mesh or point cloud of a known kind: .mp4. Known: .glb, .gltf, .npy, .npz, .obj, .off, .ply, .stl, .txt, "
+         ".wrl, .xyz."),
         ("a.npy", b"", "empty file (0 bytes)"),
     ],
 )  # fmt: skip
