@@ -66,6 +66,7 @@ class PointsModality(Modality):
 
     kind: ClassVar[str] = "points"
     suffixes: ClassVar[frozenset[str]] = frozenset({".off", ".ply", ".obj", ".stl", ".gltf", ".glb", ".wrl", ".xyz"})
+    asked_suffixes: ClassVar[frozenset[str]] = frozenset({".txt", ".npy", ".npz"})
 
     num_points: int = 2048
     """Points of one view. The paper takes about 2,000. Clouds with fewer keep their size."""

@@ -24,7 +24,7 @@ from perceptio.data.verdicts import VerdictCache
 from perceptio.errors import DataError, FileError, UsageError
 from perceptio.modalities.registry import MODALITIES
 from perceptio.modalities.streams import StreamFacts, StreamReader, Streams
-from perceptio.modalities.telling import join_files, tell_streams
+from perceptio.modalities.telling import join_files, suffixes_of, tell_streams
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.folder import RunFolder
 
@@ -133,7 +133,9 @@ def survey_data(
         raise UsageError("--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table")
     began = time.monotonic()
     limits = config.limits
-    source = open_source(data or "", config.format, limits, tuple(MODALITIES), progress)
+    source = open_source(
+        data or "", config.format, limits, tuple(MODALITIES), progress, asked=suffixes_of(config.kinds)
+    )
     full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
     if streams is None:
         source, streams = tell_streams(source, config.kinds, limits)
