@@ -57,10 +57,14 @@ class SharedError(PerceptioError):
         self.exit_code = exit_code
 
 
-def nearest(name: str, known: Iterable[str], *, show: int = 3) -> str:
-    """Says which of the known names come closest: " Nearest: a, b." or, if none does, " Known: a, b, .."."""
+def nearest(name: str, known: Iterable[str], *, show: int = 3, alike: float = 0.5) -> str:
+    """Says which of the known names come closest: " Nearest: a, b." or, if none does, " Known: a, b, ..".
+
+    Args:
+        alike: share of its letters, 0 to 1, that a name must have in common with one that is called near.
+    """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=show, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=show, cutoff=alike)
     if close:
         return f" Nearest: {', '.join(close)}."
     return f" Known: {', '.join(names)}."

@@ -11,6 +11,11 @@ def test_nearest_shows_no_more_than_asked():
     assert nearest("aaa", ["aaab", "aaac", "aaad"], show=1).count(",") == 0
 
 
+def test_how_much_is_near_can_be_said():
+    assert nearest(".mp4", [".ply"]) == " Nearest: .ply."
+    assert nearest(".mp4", [".ply"], alike=0.75) == " Known: .ply."
+
+
 def test_without_anything_near_all_are_listed():
     assert nearest("xyz", ["train", "info"]) == " Known: info, train."
 

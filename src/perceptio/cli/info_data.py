@@ -23,11 +23,11 @@ def tell_data(data: str, *, as_json: bool) -> int:
 
     screen = progress_screen(quiet=as_json)
     try:
-        # A look at data is no run: any number of files may be unusable.
-        source = SourceConfig(max_skipped=MOST_SKIPPED)
+        source = SourceConfig()
         survey = survey_data(
             absolute_data(data, source.format),
             source,
+            however_few=True,
             progress=lambda done, total: screen.work("reading files", done, total),
         )
     finally:
@@ -45,9 +45,6 @@ def tell_data(data: str, *, as_json: bool) -> int:
         for label, text in _lines(survey, choice, refusal):
             print_result(fact_line(label, text))
     return DataError.exit_code if refusal else 0
-
-
-MOST_SKIPPED = 0.999
 
 
 def small_classes(survey: "Survey") -> dict[str, int]:

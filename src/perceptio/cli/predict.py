@@ -74,10 +74,11 @@ def main(words: Sequence[str]) -> int:
     chosen = parse(PredictArguments, words, command="predict")
     _check(chosen)
     from perceptio.cli.screen import print_json, print_note, print_result
+    from perceptio.runs.model_file import find_model_file, read_facts
     from perceptio.runs.predict import expand_folders, predict_files
 
-    known = list(expand_folders(chosen.files))
-    files = chain(known, expand_folders(_listed(chosen.files_from)))
+    known = list(expand_folders(chosen.files, read_facts(find_model_file(chosen.run))))
+    files = chain(known, _listed(chosen.files_from))
     num_done, num_failed = 0, 0
     told: set[str] = set()
 

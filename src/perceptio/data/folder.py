@@ -1,7 +1,7 @@
 """Reads a folder with one sub-folder a class, with or without folders for the splits above them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from perceptio.data.folder_listing import Listing, list_folder
@@ -21,7 +21,7 @@ from perceptio.errors import DataError
 _SHOWN = 5
 
 
-def read_folder(folder: Path, limits: Limits) -> FileSource:
+def read_folder(folder: Path, limits: Limits, asked: Collection[str] = ()) -> FileSource:
     """Reads the samples of a folder whose sub-folders are the classes; deeper folders belong to their class.
 
     If all folders at the top bear the name of a split (train, val, valid, validation, dev, test), they are the splits
@@ -30,10 +30,13 @@ def read_folder(folder: Path, limits: Limits) -> FileSource:
     files that accompany data (.txt, .json and the like) do not count; every other file becomes a record, and whether
     it can be used is for the probe to say.
 
+    Args:
+        asked: suffixes of the kinds of files that are asked for, which count in any case; empty: none is.
+
     Raises:
         DataError: there are no class folders, fewer than two classes or too many files.
     """
-    listing = list_folder(folder, limits)
+    listing = list_folder(folder, limits, asked)
     splits, notes = _splits(listing)
     inner = {} if splits else _inner_splits(listing)
     if inner:
@@ -92,7 +95,8 @@ def _splits(listing: Listing) -> tuple[dict[str, Split], list[str]]:
 
 def _inner_splits(listing: Listing) -> dict[str, Split]:
     """Returns the names of the folders inside the class folders, if all of them are splits and hold all files."""
-    depths = {len(PurePosixPath(name).parts) for name in listing.files}
+    # Files in no folder at all, such as a README.txt where .txt files are asked for, are in no class.
+    depths = {len(PurePosixPath(name).parts) for name in listing.files} - {1}
     names = {PurePosixPath(name).parts[1] for name in listing.files if len(PurePosixPath(name).parts) > 2}
     found = {SPLIT_NAMES.get(name.lower()) for name in names}
     if min(depths, default=0) < 3 or None in found or not {"train", "test"} <= found:
@@ -157,7 +161,10 @@ def _notes(listing: Listing, records: list[Record], splits: dict[str, Split]) ->
 def _ignored_hint(listing: Listing) -> str:
     if listing.not_samples:
         kinds = Counter(PurePosixPath(name).suffix.lower() for name in listing.not_samples)
-        return f" ({', '.join(sorted(kinds))} files do not count as samples)"
+        return (
+            f" ({', '.join(sorted(kinds))} files do not count as samples, unless --source.kinds asks for a kind that is"
+            " read from them)"
+        )
     return ""
 
 

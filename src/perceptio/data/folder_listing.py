@@ -1,6 +1,7 @@
 """Lists a folder once, sorted into what may be a sample and what is not."""
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,8 +28,11 @@ class Listing:
         return [name for name in self.folders if _parent(name) == folder]
 
 
-def list_folder(root: Path, limits: Limits) -> Listing:
+def list_folder(root: Path, limits: Limits, asked: Collection[str] = ()) -> Listing:
     """Lists everything below a folder. Links to folders are not followed: they could lead out, or in circles.
+
+    Args:
+        asked: suffixes of the kinds of files that are asked for; empty: none is.
 
     Raises:
         DataError: a folder may not be read, or there are more files than the limits allow.
@@ -48,7 +52,7 @@ def list_folder(root: Path, limits: Limits) -> Listing:
                         waiting.append(name)
                     elif entry.is_symlink() and entry.is_dir():
                         listing.linked_folders.append(name)
-                    elif is_not_a_sample(entry.name):
+                    elif is_not_a_sample(entry.name, asked):
                         listing.not_samples.append(name)
                     else:
                         listing.files.append(name)

@@ -26,6 +26,8 @@ from perceptio.errors import FileError, MissingExtraError, nearest
 
 _HEADER_BYTES = 2**20
 _SHOWN = 120
+# One letter more, less or other. Half of so few is the dot and one letter: .mp4 and .ply.
+_ALIKE_SUFFIXES = 0.75
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -85,9 +87,8 @@ def load_trimesh() -> Any:
 def _suffix(file: File) -> str:
     suffix = suffix_of(file.name)
     if suffix not in _READERS:
-        raise FileError(
-            f"no mesh or point cloud of a known kind: {printable(suffix) or 'no suffix'}.{nearest(suffix, _READERS)}"
-        )
+        others = nearest(suffix, _READERS, alike=_ALIKE_SUFFIXES)
+        raise FileError(f"no mesh or point cloud of a known kind: {printable(suffix) or 'no suffix'}.{others}")
     return suffix
 
 
@@ -202,7 +203,8 @@ def _per_corner(
 
 
 def _colour_shares(colours: Any) -> np.ndarray | None:
-    if colours is None:
+    # trimesh calls the colours of a cloud that has none a list of vertex colours too, an empty one.
+    if colours is None or len(colours) == 0:
         return None
     values = np.asarray(colours)
     full = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1

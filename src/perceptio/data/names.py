@@ -1,7 +1,7 @@
 """Names of files, classes and splits: which count, which do not, and how they are shown."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -60,9 +60,14 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _IGNORED_NAMES
 
 
-def is_not_a_sample(name: str) -> bool:
-    """True for files that accompany data, such as a list or a readme. Anything else is judged by its content."""
-    return suffix_of(name) in _NOT_SAMPLES
+def is_not_a_sample(name: str, asked: Collection[str] = ()) -> bool:
+    """True for files that accompany data, such as a list or a readme. Anything else is judged by its content.
+
+    Args:
+        asked: suffixes of the kinds of files that are asked for; those are samples whatever else bears them.
+    """
+    suffix = suffix_of(name)
+    return suffix in _NOT_SAMPLES and suffix not in asked
 
 
 def suffix_of(name: str) -> str:

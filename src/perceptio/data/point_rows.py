@@ -19,6 +19,10 @@ _UNIT_TOLERANCE = 0.02
 _COMMENT = re.compile(r"(?:#|//|;)[^\r\n]*")
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85"  # all that `splitlines` knows, among the characters that a byte can be
 _SEPARATORS = str.maketrans(",\t", "  ")
+# Digits on both sides of a bare comma, in a row that separates by blanks. With a point beside them (1.5,2.5 9) the
+# comma can only be a separator too; in a row of bare commas alone (1,2,3) it is the only one.
+_COMMA_PAIR = r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?"
+_DECIMAL_COMMA = re.compile(rf"(?<=[ \t]){_COMMA_PAIR}(?=,?(?!\S))|(?<!\S){_COMMA_PAIR}(?=,?[ \t])")
 _MAX_SHOWN = 100
 # Of these zipfile unpacks as much as is asked for, of bzip2 and LZMA all that a block of the file holds.
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -58,12 +62,21 @@ def read_text_rows(text: str, limits: Limits) -> np.ndarray:
     A first line that holds nothing but the number of rows is skipped as well.
 
     Raises:
-        FileError: rows of different lengths, or words that are no numbers.
+        FileError: rows of different lengths, words that are no numbers, or decimal commas (0,19 0,55 0,11), which would
+            pass for twice as many numbers.
     """
     num_lines = sum(map(text.count, _LINE_ENDS)) - text.count("\r\n")
     if num_lines > limits.max_vertices + 1:  # one may be skipped; others count whether they hold a point or not
         check_counts(num_lines, 0, limits)
-    lines = [line for line in _COMMENT.sub("", text).translate(_SEPARATORS).splitlines() if line and not line.isspace()]
+    text = _COMMENT.sub("", text)
+    # Without the first question the search would cost rows without commas as much as reading them.
+    if "," in text and (found := _DECIMAL_COMMA.search(text)):
+        number = found.group()[:_MAX_SHOWN]
+        raise FileError(
+            f"has decimal commas, such as {number}; write {number.replace(',', '.')}, or use one separator throughout "
+            "a row"
+        )
+    lines = [line for line in text.translate(_SEPARATORS).splitlines() if line and not line.isspace()]
     if lines and (_is_count(lines) or not _is_row(lines[0])):
         del lines[0]
     if not lines:

@@ -1,7 +1,7 @@
 """Opens whatever a user points at: class folders, a manifest, shards, IDX files, or the embedded sample."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -31,6 +31,7 @@ def open_source(
     limits: Limits,
     part_columns: Sequence[str] = (),
     progress: Progress | None = None,
+    asked: Collection[str] = (),
 ) -> Source:
     """Opens a source of samples.
 
@@ -41,6 +42,7 @@ def open_source(
             is AudioSet, any other folder holds class folders. The others insist on what they say.
         part_columns: names of columns by which a manifest lists several files of a sample, such as image and audio.
         progress: is told how many shards are known, of how many.
+        asked: suffixes of the kinds of files that are asked for. In class folders those are samples, even .txt.
 
     Raises:
         UsageError: nothing is there, or it is not what the format says. The message names the nearest neighbour.
@@ -53,7 +55,7 @@ def open_source(
     if format == "shards" or (format == "auto" and looks_like_shards(path)):
         return read_shards(_checked_shards(path), limits, progress)
     place = existing_path(path)
-    readers = _readers(part_columns)
+    readers = _readers(part_columns, asked)
     chosen = readers.get(format) or next((reader for reader in readers.values() if reader.fits(place)), None)
     if chosen is None:
         kinds = ", ".join(MANIFEST_SUFFIXES)
@@ -134,7 +136,7 @@ class _Reader(NamedTuple):
     what: str
 
 
-def _readers(part_columns: Sequence[str]) -> dict[str, _Reader]:
+def _readers(part_columns: Sequence[str], asked: Collection[str]) -> dict[str, _Reader]:
     """Returns the readers by format, in the order in which "auto" asks."""
     return {
         "manifest": _Reader(
@@ -146,5 +148,5 @@ def _readers(part_columns: Sequence[str]) -> dict[str, _Reader]:
         "audioset": _Reader(
             is_audioset_folder, read_audioset, "a folder with class_labels_indices.csv and eval_segments.csv"
         ),
-        "folder": _Reader(Path.is_dir, read_folder, "a folder"),
+        "folder": _Reader(Path.is_dir, partial(read_folder, asked=asked), "a folder"),
     }

@@ -186,13 +186,18 @@ class ArrayModality(Modality):
         return maps_beside(slices, (self.encoding.patch or (1,))[-1])[..., 0]
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        """Checks a shape with channels last; arrays without get one before."""
-        if len(shape) != len(self.axes) + 1 or shape[-1] != self.channels:
-            shown, rule = (shape, "come last") if self.channels_last else (shape[:-1], "have no axis")
-            expected = f"{len(self.axes)} {'axis' if len(self.axes) == 1 else 'axes'} and {self.channels} channels"
-            raise FileError(f"has shape {shown}; expected {expected} (channels {rule})")
-        if not self.sizes_differ and any(has < wanted for has, wanted in zip(shape, self.axes, strict=False)):
-            raise FileError(f"has shape {shape}; with learned or permuted positions it must fill {self.axes}")
+        """Checks a shape with channels last. Arrays without got one before: it must not pass for an axis of theirs."""
+        *lengths, channels = shape
+        shown = " x ".join(map(str, lengths))
+        if len(lengths) != len(self.axes) or channels != self.channels:
+            rule = "channels come last" if self.channels_last else "channels have no axis"
+            raise FileError(
+                f"has {_layout(len(lengths), channels)}, {shown} long; expected "
+                f"{_layout(len(self.axes), self.channels)} ({rule})"
+            )
+        if not self.sizes_differ and any(has < wanted for has, wanted in zip(lengths, self.axes, strict=True)):
+            wanted = " x ".join(map(str, self.axes))
+            raise FileError(f"is {shown} long; with learned or permuted positions it must fill {wanted}")
 
     def _check_names(self, names: tuple[str, ...]) -> None:
         if self.axis_names and names and names != self.axis_names:
@@ -243,6 +248,11 @@ def _statistics(facts: Sequence[Facts], channels: int) -> tuple[tuple[float, ...
         means.append(float(f"{mean:.6g}"))
         stds.append(float(f"{deviation:.6g}") if deviation > 1e-6 * max(1.0, abs(mean)) else 1.0)
     return tuple(means), tuple(stds)
+
+
+def _layout(num_axes: int, channels: int) -> str:
+    axes = f"{num_axes} {'axis' if num_axes == 1 else 'axes'}"
+    return f"{axes} and {channels} {'channel' if channels == 1 else 'channels'}"
 
 
 def _patch_for(lengths: tuple[int, ...], budget: int) -> tuple[int, ...]:

@@ -75,6 +75,8 @@ class Modality(ABC):
     """Name of the kind, such as "image": in configs, options and messages."""
     suffixes: ClassVar[frozenset[str]]
     """Lower-case file suffixes, with the dot, by which a folder is told to hold this kind."""
+    asked_suffixes: ClassVar[frozenset[str]] = frozenset()
+    """Suffixes of files that are read only where the kind is asked for: by themselves they tell nothing, or another."""
     companions: ClassVar[tuple[str, ...]] = ()
     """Kinds that the same file may hold as well, such as the sound of a video."""
     blends: ClassVar[bool] = False

@@ -66,6 +66,7 @@ class PointsModality(Modality):
 
     kind: ClassVar[str] = "points"
     suffixes: ClassVar[frozenset[str]] = frozenset({".off", ".ply", ".obj", ".stl", ".gltf", ".glb", ".wrl", ".xyz"})
+    asked_suffixes: ClassVar[frozenset[str]] = frozenset({".txt", ".npy", ".npz"})
 
     num_points: int = 2048
     """Points of one view. The paper takes about 2,000. Clouds with fewer keep their size."""
@@ -138,12 +139,15 @@ class PointsModality(Modality):
         return f"{self.num_points} points x {self.channels}"
 
     def summary(self, facts: Sequence[Facts]) -> str:
-        """Returns the vertices of the middle file, and whether files are surfaces or clouds."""
-        if not facts:
-            return ""
-        surfaces = sum(fact["num_faces"] > 0 for fact in facts)
-        what = "surfaces" if surfaces == len(facts) else "clouds" if not surfaces else "surfaces and clouds"
-        return f"{what} of {median(fact['num_vertices'] for fact in facts):,.0f} points (median)"
+        """Returns the vertices of the middle surface and the points of the middle cloud, of those that there are."""
+        surfaces = [fact["num_vertices"] for fact in facts if fact["num_faces"]]
+        clouds = [fact["num_vertices"] for fact in facts if not fact["num_faces"]]
+        found = [
+            f"{what} of {int(median(sizes)):,} {each}"
+            for what, each, sizes in (("surfaces", "vertices", surfaces), ("clouds", "points", clouds))
+            if sizes
+        ]
+        return f"{' and '.join(found)} (median)" if found else ""
 
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns the numbers of vertices and faces; no faces: a point cloud.

@@ -84,6 +84,11 @@ class Streams:
         return any(modality.sizes_differ for modality in self.by_name.values())
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of each stream."""
+        return tuple(modality.kind for modality in self.by_name.values())
+
+    @property
     def views_a_sample(self) -> int:
         """Views of a sample that evaluation should expect, roughly: clips, where their number is given."""
         timed = any(modality.clip_seconds is not None for modality in self.by_name.values())

@@ -107,7 +107,20 @@ def kind_of(name: str, kinds: Sequence[str] = ()) -> str | None:
     Args:
         kinds: those that come into question; empty: all.
     """
-    return next((kind for kind in kinds or MODALITIES if suffix_of(name) in find_modality(kind).suffixes), None)
+    suffix = suffix_of(name)
+    told = (kind for kind in kinds or MODALITIES if suffix in find_modality(kind).suffixes)
+    asked = (kind for kind in kinds if suffix in find_modality(kind).asked_suffixes)
+    return next(told, None) or next(asked, None)
+
+
+def suffixes_of(kinds: Sequence[str]) -> frozenset[str]:
+    """Returns the suffixes of all files that are read where these kinds are asked for.
+
+    Raises:
+        UsageError: an unknown kind.
+    """
+    found = map(find_modality, kinds)
+    return frozenset(suffix for modality in found for suffix in modality.suffixes | modality.asked_suffixes)
 
 
 def _kinds_of(names: Sequence[str]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from perceptio.data.verdicts import VerdictCache
 from perceptio.errors import DataError, FileError, UsageError
 from perceptio.modalities.registry import MODALITIES
 from perceptio.modalities.streams import StreamFacts, StreamReader, Streams
-from perceptio.modalities.telling import join_files, tell_streams
+from perceptio.modalities.telling import join_files, suffixes_of, tell_streams
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.folder import RunFolder
 
@@ -114,6 +114,7 @@ def survey_data(
     *,
     streams: Streams | None = None,
     copies: bool = True,
+    however_few: bool = False,
     progress: Progress | None = None,
 ) -> Survey:
     """Opens a source, reads its files' headers (or all of them) and looks for copies.
@@ -122,6 +123,7 @@ def survey_data(
         streams: what the samples hold; None: as their files' names tell.
         copies: False leaves out the search for files of equal content, which reads every file that shares its size
             with another; a split that is already made does not need it.
+        however_few: True for a look that is no run: it goes on as long as a single file is usable.
 
     Raises:
         UsageError: without data.
@@ -131,7 +133,9 @@ def survey_data(
         raise UsageError("--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table")
     began = time.monotonic()
     limits = config.limits
-    source = open_source(data or "", config.format, limits, tuple(MODALITIES), progress)
+    source = open_source(
+        data or "", config.format, limits, tuple(MODALITIES), progress, asked=suffixes_of(config.kinds)
+    )
     full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
     if streams is None:
         source, streams = tell_streams(source, config.kinds, limits)
@@ -144,7 +148,8 @@ def survey_data(
     cache = VerdictCache.of_user() if config.remember else None
     probed = probe(source, looking, cache=cache, progress=progress)
     skipped = (*source.skipped, *probed.skipped)
-    check_share(skipped, len(probed.good), config.max_skipped, data)
+    if not (however_few and probed.good):
+        check_share(skipped, len(probed.good), config.max_skipped, data)
     return Survey(
         source=source,
         data=data or "embedded sample",

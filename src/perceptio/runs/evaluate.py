@@ -88,9 +88,8 @@ def _choose_records(
 ) -> tuple[Survey, tuple[Record, ...], tuple[Skipped, ...]]:
     """Returns what is there, the records to measure on, and those that cannot be."""
     if data is not None:
-        survey = admitted(
-            survey_data(data, SourceConfig(limits=config.source.limits), streams=config.streams, copies=False), config
-        )
+        other = SourceConfig(kinds=config.streams.kinds, limits=config.source.limits)
+        survey = admitted(survey_data(data, other, streams=config.streams, copies=False), config)
         return survey, survey.usable, survey.skipped
     folder = RunFolder(model_file.parent)
     if not folder.split.exists():

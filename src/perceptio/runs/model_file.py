@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from perceptio.data.tensor_file import MAX_TENSORS, read_tensor_header
+from perceptio.data.tensor_file import MAX_TENSORS, TensorHeader, read_tensor_header
 from perceptio.disk import replace_file
 from perceptio.errors import UsageError, nearest
 from perceptio.json_values import parse_json
@@ -61,18 +61,7 @@ def read_model(path: Path) -> tuple[Perceiver, ModelFacts]:
     Raises:
         UsageError: when the file is missing, damaged, another project's, or does not fit its own config.
     """
-    try:
-        header = read_tensor_header(path)
-        entry = header.entries.get(_HEADER)
-        if entry is None:
-            raise UsageError(f"{path} is no Perceptio model: its header has no entry {_HEADER!r}")
-        facts = _facts(path, parse_json(entry))
-    except UsageError:
-        raise
-    except FileNotFoundError as error:
-        raise UsageError(f"no model file {path}") from error
-    except (ValueError, OSError) as error:
-        raise UsageError(f"{path} is damaged or no safetensors file: {error}") from error
+    header, facts = _read_header(path)
     model = _empty_model(path, facts)
     _compare(path, header.tensors, model.state_dict())
     try:
@@ -86,6 +75,30 @@ def read_model(path: Path) -> tuple[Perceiver, ModelFacts]:
     # The meta model takes the tensors as they are: no weight is drawn only to be overwritten.
     model.load_state_dict(tensors, assign=True)
     return model, facts
+
+
+def read_facts(path: Path) -> ModelFacts:
+    """Returns the facts of a model, without its weights.
+
+    Raises:
+        UsageError: when the file is missing, damaged or another project's.
+    """
+    return _read_header(path)[1]
+
+
+def _read_header(path: Path) -> tuple[TensorHeader, ModelFacts]:
+    try:
+        header = read_tensor_header(path)
+        entry = header.entries.get(_HEADER)
+        if entry is None:
+            raise UsageError(f"{path} is no Perceptio model: its header has no entry {_HEADER!r}")
+        return header, _facts(path, parse_json(entry))
+    except UsageError:
+        raise
+    except FileNotFoundError as error:
+        raise UsageError(f"no model file {path}") from error
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
 def _facts(path: Path, entry: Any) -> ModelFacts:

@@ -24,7 +24,7 @@ from perceptio.errors import FileError, UsageError
 from perceptio.evaluation.predictions import predict_batches
 from perceptio.modalities.registry import MODALITIES
 from perceptio.modalities.streams import StreamReader, Streams
-from perceptio.modalities.telling import columns_of, kind_of
+from perceptio.modalities.telling import columns_of, kind_of, suffixes_of
 from perceptio.models.perceiver import Perceiver
 from perceptio.runs.machine import Device, choose_device
 from perceptio.runs.model_file import ModelFacts, find_model_file, read_model
@@ -60,8 +60,9 @@ def predict_files(
 ) -> Iterator[Prediction]:
     """Yields one prediction for each file; a folder stands for the files in it, in the order of their names.
 
-    For a model whose samples are made of several files, a file stands for all that share its folder and stem. A table
-    (CSV, JSONL, Parquet) stands for its rows, labelled or not; a mapping names the file of each column.
+    A folder in which no file could be a sample gets one of its own, with an error. For a model whose samples are made
+    of several files, a file stands for all that share its folder and stem. A table (CSV, JSONL, Parquet) stands for its
+    rows, labelled or not; a mapping names the file of each column.
 
     Args:
         tell: called with what reading a file changes and people may not expect, such as its rate.
@@ -72,7 +73,7 @@ def predict_files(
     """
     model, facts = read_model(find_model_file(run))
     chosen = choose_device(device)
-    return _predictions(model.to(chosen).eval(), facts, expand_folders(files), chosen, tell)
+    return _predictions(model.to(chosen).eval(), facts, expand_folders(files, facts), chosen, tell)
 
 
 def _predictions(
@@ -134,9 +135,10 @@ def samples_of(files: Iterable[Asked], streams: Streams, limits: Limits) -> Iter
         elif set(columns) == {MAIN}:
             yield asked, {MAIN: asked}
         elif asked not in seen:
-            found = _with_siblings(asked, columns, listed)
-            seen |= set(found.values())
-            yield asked, found
+            parts = {} if asked.is_dir() else _parts_of(asked, columns, listed(asked.parent))
+            seen.update(parts.values())
+            # A file of no known kind goes to the first decoder, which says what is wrong with it.
+            yield asked, parts or {next(iter(columns)): asked}
 
 
 def _rows(files: Iterable[Asked], columns: Mapping[str, str], limits: Limits) -> Iterator[Asked]:
@@ -158,21 +160,16 @@ def _of_columns(parts: Mapping[str, Path], columns: Mapping[str, str]) -> Mappin
     return parts
 
 
-def _with_siblings(
-    path: Path, columns: Mapping[str, str], listed: Callable[[Path], Mapping[str, Sequence[Path]]]
-) -> Mapping[str, Path]:
-    """Returns the parts of the sample that a file belongs to: those that share its folder and stem, by column."""
-    parts = {column: _sibling(path, kind, listed) for column, kind in columns.items()}
-    found = {column: part for column, part in parts.items() if part is not None}
-    # A file of no known kind goes to the first decoder, which says what is wrong with it.
-    return found or {next(iter(columns)): path}
-
-
-def _sibling(path: Path, kind: str, listed: Callable[[Path], Mapping[str, Sequence[Path]]]) -> Path | None:
-    """Returns the file itself if it is of a kind, else the first beside it that is and shares its stem."""
-    if kind_of(path.name, (kind,)):
-        return path
-    return next((other for other in listed(path.parent).get(path.stem, ()) if kind_of(other.name, (kind,))), None)
+def _parts_of(path: Path, columns: Mapping[str, str], beside: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
+    """Returns the file of each column: the given one if it is of its kind, else the first beside it of its stem."""
+    kinds = tuple(columns.values())
+    candidates = (path, *beside.get(path.stem, ()))
+    found = {}
+    for column, kind in columns.items():
+        part = next((file for file in candidates if kind_of(file.name, kinds) == kind), None)
+        if part is not None:
+            found[column] = part
+    return found
 
 
 def _by_stem(folder: Path) -> Mapping[str, Sequence[Path]]:
@@ -186,16 +183,24 @@ def _by_stem(folder: Path) -> Mapping[str, Sequence[Path]]:
     return found
 
 
-def expand_folders(paths: Iterable[Asked]) -> Iterator[Asked]:
-    """Yields files as they are, and for each folder the files below it that may be samples."""
+def expand_folders(paths: Iterable[Asked], facts: ModelFacts) -> Iterator[Asked]:
+    """Yields files as they are, and for each folder the files below it that may be samples of the model's kinds.
+
+    A folder without such files is yielded itself: it gets a line like any file that cannot be read.
+    """
+    asked = suffixes_of(facts.config.streams.kinds)
     for path in paths:
         if isinstance(path, Mapping) or not path.is_dir():
             yield path
             continue
+        is_empty = True
         for parent, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if not is_ignored(name))
-            kept = sorted(name for name in names if not is_ignored(name) and not is_not_a_sample(name))
+            kept = sorted(name for name in names if not is_ignored(name) and not is_not_a_sample(name, asked))
             yield from (Path(parent) / name for name in kept)
+            is_empty = is_empty and not kept
+        if is_empty:
+            yield path
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,8 @@ class Views:
 
     def __call__(self, items: Mapping[str, Item]) -> dict[str, Any]:
         """Returns views and conversions; raises FileError."""
+        if any(isinstance(item, Path) and item.is_dir() for item in items.values()):
+            raise FileError("a folder without files that could be samples")
         return {"views": self.reader.evaluation_views(items), "conversions": self.reader.conversions(items)}
 
 

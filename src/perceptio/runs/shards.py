@@ -13,14 +13,12 @@ from perceptio.data.sources import open_source
 from perceptio.data.splits import SplitConfig, assign_splits
 from perceptio.errors import UsageError
 from perceptio.modalities.registry import MODALITIES
-from perceptio.modalities.telling import tell_streams
+from perceptio.modalities.telling import suffixes_of, tell_streams
 from perceptio.runs.config import SourceConfig
 from perceptio.runs.data import Survey, survey_data
 
 Work = Callable[[str, int, int], None]
 """Is told what is being done, how much of it, of how much."""
-
-_ALMOST_ALL = 0.999_999
 
 
 def pack_data(
@@ -42,7 +40,7 @@ def pack_data(
         PerceptioError: with the rule, the value and the way out.
     """
     limits = Limits()
-    opened = open_source(data, source.format, limits, tuple(MODALITIES))
+    opened = open_source(data, source.format, limits, tuple(MODALITIES), asked=suffixes_of(source.kinds))
     told, _ = tell_streams(opened, source.kinds, limits)
     if told.holds_files and out.absolute().is_relative_to(Path(data).absolute()):
         raise UsageError(f"{out} lies in the data itself, which is never written to; choose a folder beside it")
@@ -91,8 +89,9 @@ def check_data(data: str, *, full: bool, work: Work = lambda what, done, total: 
         )
     survey = survey_data(
         data,
-        SourceConfig(check="full" if full else "header", max_skipped=_ALMOST_ALL),
+        SourceConfig(check="full" if full else "header"),
         copies=False,
+        however_few=True,
         progress=lambda done, total: work("reading files", done, total),
     )
     problems += [f"{entry.name}: {entry.reason}" for entry in survey.skipped]

@@ -52,6 +52,20 @@ def test_split_names_beside_other_folders_are_classes(make_tree, limits: Limits)
     assert source.notes == ("test, train taken as classes, not as a split, since other folders (bus) stand beside",)
 
 
+def test_what_is_asked_for_counts(make_tree, limits: Limits) -> None:
+    root = make_tree("README.txt", "cat/1.txt", "cat/2.TXT", "cat/list.csv", "dog/1.txt")
+    source = read_folder(root, limits, asked={".txt"})
+    assert [r.name for r in source.records] == ["cat/1.txt", "cat/2.TXT", "dog/1.txt"]
+    assert source.notes == ("README.txt in no class folder and ignored", "1 .csv file ignored")
+
+
+def test_a_file_beside_the_class_folders_hides_no_splits_in_them(make_tree, limits: Limits) -> None:
+    names = [f"{label}/{part}/1.off" for label in ("cat", "dog") for part in ("train", "test")]
+    source = read_folder(make_tree("README", *names), limits)
+    assert {r.name: r.split for r in source.records} == {name: name.split("/")[1] for name in names}
+    assert "README in no class folder and ignored" in source.notes
+
+
 def test_a_class_unknown_to_train_is_noted(make_tree, limits: Limits) -> None:
     source = read_folder(make_tree("train/cat/1", "train/dog/1", "test/cat/2", "test/horse/2"), limits)
     assert "no training files for class horse" in source.notes
@@ -128,7 +142,11 @@ def test_messages_name_the_folder_as_it_is_typed(make_tree, limits: Limits, monk
     ("names", "message"),
     [
         (["sub/"], "^photos/ holds no files that could be samples$"),
-        (["cat/a.txt"], r"^photos/ holds no files that could be samples \(.txt files do not count as samples\)$"),
+        (
+            ["cat/a.txt"],
+            r"^photos/ holds no files that could be samples \(.txt files do not count as samples, unless --source."
+            r"kinds asks for a kind that is read from them\)$",
+        ),
         (
             ["1.jpg", "2.jpg"],
             "^photos/ holds 2 files but no class folders; make one folder a class, as in photos/cat/1.jpg, or list "

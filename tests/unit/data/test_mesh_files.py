@@ -265,7 +265,11 @@ def test_off_with_polygons_and_colours_agrees_with_trimesh(save, limits: Limits)
          "its faces must be whole numbers (faces, 3), not float64 (5, 3)"),
         ("a.npz", npz(vertices=VERTICES[:, :2], faces=FACES),
          "its vertices must be numbers (vertices, 3), not float64 (7, 2)"),
-        ("a.pny", b"x", "no mesh or point cloud of a known kind: .pny. Nearest: .ply, .npy, .xyz."),
+        ("a.pny", b"x", "no mesh or point cloud of a known kind: .pny. Nearest: .ply, .npy."),
+        ("a.plyy", b"x", "no mesh or point cloud of a known kind: .plyy. Nearest: .ply."),
+        ("a.mp4", b"x",
+         "no mesh or point cloud of a known kind: .mp4. Known: .glb, .gltf, .npy, .npz, .obj, .off, .ply, .stl, .txt, "
+         ".wrl, .xyz."),
         ("a.npy", b"", "empty file (0 bytes)"),
     ],
 )  # fmt: skip
@@ -447,6 +451,19 @@ def test_vertex_and_face_colours(save, limits: Limits) -> None:
     np.testing.assert_allclose(mesh.colours, np.repeat(COLOURS[:5] / 255, 3, axis=0), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["obj", "glb"])
+def test_a_cloud_needs_no_colours(save, limits: Limits, kind: str) -> None:
+    for colours in (None, COLOURS):
+        content = trimesh.PointCloud(VERTICES, colors=colours).export(file_type=kind)
+        mesh = read_mesh(save(content.encode() if isinstance(content, str) else content, f"a.{kind}"), limits)
+        np.testing.assert_allclose(mesh.vertices, VERTICES, rtol=0, atol=1e-6)
+        assert (mesh.faces, mesh.normals) == (None, None)
+        if colours is None:
+            assert mesh.colours is None
+        else:
+            np.testing.assert_allclose(mesh.colours, COLOURS / 255, rtol=0, atol=1e-6)
+
+
 def test_no_other_file_is_opened(tmp_path: Path, limits: Limits) -> None:
     """An audit hook notes every file that is opened while files are read that name others, which exist."""
     opened: list[str] = []
@@ -515,10 +532,26 @@ def test_columns_of_rows_are_told_by_their_values(limits: Limits) -> None:
         "x y z intensity\n1 2 3 9\n4\t5  6 9",
         "# a comment\n\n// another\n1, 2, 3, 9 ; end\n4, 5, 6, 9\n",
         "2\n1 2 3 9\n4 5 6 9\n",
+        " 1 , 2 , 3 , 9 \n 4 ,5 ,6 ,9 \n",
+        "1.0,2.0,3.0 9\n4.0,5.0,6.0 9\n",
+        "1.0,2.0, 3.0, 9\n4.0,5.0, 6.0, 9\n",
+        "# 0,5 0,5\n1 2 3 9\n4 5 6 9 // 0,5 0,5\n",
     ],
 )
 def test_text_rows_with_commas_comments_names_and_counts(save, limits: Limits, text: str) -> None:
     np.testing.assert_array_equal(read_mesh(save(text.encode(), "a.txt"), limits).vertices, [[1, 2, 3], [4, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-0,19 0,55 0,11\n", "0 0 0\n1 -0,19\t5\n", "x y z\n0 -0,19\n", "-0,19, 0,55, 0,11\n", "1.5 2.5 -0,19\r\n"],
+)
+def test_decimal_commas_are_no_separators(save, text: str) -> None:
+    reason = "has decimal commas, such as -0,19; write -0.19, or use one separator throughout a row"
+    assert refusal(save(text.encode(), "a.xyz")) == reason
+    assert refusal(save(text.replace("-0,19", "-0,19e+3").encode(), "a.xyz")) == reason.replace(
+        "-0,19", "-0,19e+3"
+    ).replace("-0.19", "-0.19e+3")
 
 
 def test_npy_of_both_orders_and_npz_of_points(save, limits: Limits) -> None:

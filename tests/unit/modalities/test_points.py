@@ -254,6 +254,17 @@ def test_candidates_go_up_to_what_the_clouds_have() -> None:
     assert PointsModality.candidates([mesh_facts])[3].why == "2,048 points drawn from surfaces"
 
 
+def test_surfaces_and_clouds_are_summed_up_apart() -> None:
+    surfaces = [{"num_vertices": size, "num_faces": 4} for size in (5, 6, 8)]
+    clouds = [{"num_vertices": size, "num_faces": 0} for size in (700, 1651, 1652, 90_000)]
+    summary = PointsModality().summary
+    assert summary([*surfaces, *clouds]) == "surfaces of 6 vertices and clouds of 1,651 points (median)"
+    assert summary(surfaces) == "surfaces of 6 vertices (median)"
+    assert summary(clouds) == "clouds of 1,651 points (median)"
+    assert PointsModality.candidates(clouds)[0].why.endswith("points: the clouds have 1,651 (median)")
+    assert summary([]) == ""
+
+
 def test_the_shrunk_modality_is_tiny_and_otherwise_the_same() -> None:
     shrunk = PointsModality(normals=True, rotation="z").shrunk()
     assert (shrunk.num_points, shrunk.num_bands, shrunk.normals, shrunk.rotation) == (32, 4, True, "z")

@@ -6,13 +6,14 @@ from typing import ClassVar
 import pytest
 
 from perceptio.data.limits import Limits
+from perceptio.data.mesh_files import READABLE
 from perceptio.data.records import MAIN, FileSource, Record, sort_records
 from perceptio.errors import AbsentError, DataError, UsageError
 from perceptio.modalities.contract import Facts
 from perceptio.modalities.image import ImageModality
 from perceptio.modalities.registry import MODALITIES, register
 from perceptio.modalities.streams import Streams, single_stream
-from perceptio.modalities.telling import columns_of, join_files, kind_of, tell_streams
+from perceptio.modalities.telling import columns_of, join_files, kind_of, suffixes_of, tell_streams
 from support.samples import make_source
 
 
@@ -80,6 +81,16 @@ def test_a_files_suffix_tells_its_kind(name: str, kind: str | None):
 def test_of_some_kinds_the_first_that_fits_counts():
     assert kind_of("a.jpg", ("hum", "image")) == "image"
     assert kind_of("a.jpg", ("hum",)) is None
+
+
+def test_some_suffixes_are_of_a_kind_only_where_it_is_asked_for():
+    assert [kind_of("a.txt"), kind_of("a.npy"), kind_of("a.npy", ("points", "array"))] == [None, "array", "array"]
+    assert {kind_of(f"a.{suffix}", ("image", "points")) for suffix in ("txt", "npy", "npz", "ply")} == {"points"}
+    assert suffixes_of(("points",)) == READABLE
+    assert suffixes_of(("hum", "array")) == {".hum", ".npy", ".npz"}
+    assert suffixes_of(()) == set()
+    with pytest.raises(UsageError, match=r"^unknown kind 'pints'. Nearest: points"):
+        suffixes_of(("pints",))
 
 
 def test_a_folder_of_one_kind_is_one_stream_of_whole_files():

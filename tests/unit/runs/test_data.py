@@ -58,6 +58,17 @@ def test_too_many_broken_files_stop_the_run_with_examples(pictures: Path, share:
     assert len(survey(pictures, max_skipped=0.25).usable) == 23
 
 
+def test_a_look_goes_on_as_long_as_one_file_is_usable(pictures: Path):
+    first, *others = sorted(pictures.rglob("*.png"))
+    for path in others:
+        path.write_bytes(b"")
+    found = survey_data(str(pictures), SourceConfig(), however_few=True)
+    assert (len(found.usable), len(found.skipped)) == (1, 29)
+    first.write_bytes(b"")
+    with pytest.raises(DataError, match=r"^30 of 30 files .* cannot be used: 100%, the limit is 10% "):
+        survey_data(str(pictures), SourceConfig(), however_few=True)
+
+
 def test_a_header_check_reads_no_pixels_a_full_one_does(pictures: Path):
     path = pictures / "disc" / "00.png"
     path.write_bytes(path.read_bytes()[:-40])

@@ -159,6 +159,17 @@ def test_a_new_sample_may_have_its_files_anywhere(result: RunResult, folder: Pat
         attend_file(result.folder, table)
 
 
+def test_a_folder_without_samples_has_an_answer_too(result: RunResult, folder: Path, tmp_path: Path):
+    """Also where the folder bears the stem of a sample beside it."""
+    picture = Path(shutil.copy(folder / "disc" / "00.png", tmp_path / "new.png"))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "notes.txt").write_text("1 2 3\n")
+    empty, sample = predict_files(result.folder, [tmp_path / "new", picture], device="cpu")
+    assert (empty.file, empty.label) == (str(tmp_path / "new"), None)
+    assert empty.error == "a folder without files that could be samples"
+    assert sample.label in CLASSES
+
+
 def test_each_stream_has_its_own_attention(result: RunResult, folder: Path, tmp_path: Path):
     attention = attend_file(result.folder, folder / "frame" / "01.png")
     pictures, numbers = attention.draw(tmp_path / "maps.png"), attention.save(tmp_path / "maps.npz")

@@ -16,7 +16,7 @@ import numpy as np
 from perceptio.data.failures import patiently
 from perceptio.data.items import Item, open_file
 from perceptio.data.limits import Limits, check_file
-from perceptio.data.names import Split, printable, suffix_of
+from perceptio.data.names import Split, is_not_a_sample, printable, suffix_of
 from perceptio.data.pillow import pillow_image
 from perceptio.data.records import MAIN, Record, Skipped, Source
 from perceptio.data.shards.index import index_bytes
@@ -252,6 +252,9 @@ class _Packing:
             content, extension = self._content(item, plan.files[part])
             name = f"{plan.key}.{extension}"
             reason = why_refused(name, len(content), self.limits) if extension else "its name has no suffix"
+            if extension in ABOUT or is_not_a_sample(name):
+                # The index would still know better; a reader without it takes the member for a label, or for nothing.
+                reason = f"in a shard {suffix_of(name)} files are no samples; save it in another format"
             if reason is not None:
                 raise FileError(reason)
             yield name, content, True

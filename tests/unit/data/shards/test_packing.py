@@ -29,6 +29,16 @@ def packed(folder: Path, out: Path, **options):
     return pack(open_folder(folder), out, name="photos", **options)
 
 
+def test_what_would_be_no_sample_in_a_shard_is_left_out(make_tree, tmp_path: Path) -> None:
+    folder = make_tree("a/1.txt", "a/2.jpg", "b/3.csv", "b/4.jpg")
+    found = pack(open_source(str(folder), "auto", LIMITS, asked={".txt", ".csv"}), tmp_path / "out", name="photos")
+    assert found.num_samples == 2
+    assert set(found.left_out) == {
+        Skipped(f"{name}{suffix}", f"in a shard {suffix} files are no samples; save it in another format")
+        for name, suffix in (("a/1", ".txt"), ("b/3", ".csv"))
+    }
+
+
 @pytest.fixture
 def photos(make_tree) -> Path:
     names = [f"{split}/{label}/{number}.jpg" for split in ("train", "test") for label in "ab" for number in range(9)]
