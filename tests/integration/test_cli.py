@@ -676,6 +676,7 @@ def test_info_gives_what_there_is(trained: Trained, tell: Tell, tmp_path: Path, 
             "--time and --epochs both say how long the run is; keep one of them",
         ),
         (("train", "."), "error: . is no recipe but lies here; did you mean --data . ?"),
+        (("recipes", "imagenet"), "perceptio recipes lists them all; one is shown by: perceptio info imagenet"),
         (("train", "--resume", "r", "more"), "unexpected word 'more': --resume takes a run folder alone"),
         (
             ("train", "--resume", "r", "--batch-size", "3"),

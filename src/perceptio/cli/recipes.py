@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from perceptio.cli.arguments import parse
 from perceptio.cli.options import Option, options_of
+from perceptio.errors import UsageError
 
 HELP = """usage: perceptio recipes [--json]
 
@@ -35,6 +36,9 @@ def options(words: Sequence[str] = ()) -> tuple[Option, ...]:
 
 def main(words: Sequence[str]) -> int:
     """Runs the command."""
+    named = [word for word in words if not word.startswith("-")]
+    if named:
+        raise UsageError(f"perceptio recipes lists them all; one is shown by: perceptio info {named[0]}")
     chosen = parse(RecipesArguments, words, command="recipes")
     from perceptio.cli.screen import print_json, print_result
     from perceptio.recipes.registry import RECIPES, describe_recipe
