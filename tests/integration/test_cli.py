@@ -356,6 +356,9 @@ def test_predict_takes_the_files_of_a_table_in_its_order(trained: Trained, tell:
     table.write_text("weight,path_to\n1,f.png\n")
     told = tell("predict", trained.run, table)
     assert (told.code, "some.csv: no column says the file; it must be called file or path" in told.err) == (4, True)
+    table.write_text("image,audio\nc.png,c.wav\n")
+    told = tell("predict", trained.run, table)
+    assert told.err.startswith("error: the model has no column 'image'; it takes one file a sample\n")
 
 
 def test_unsure_answers_are_marked(trained: Trained, tell: Tell, mixed: Path, tmp_path: Path):

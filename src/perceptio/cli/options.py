@@ -216,7 +216,7 @@ def build(kind: type, options: Sequence[Option], found: Mapping[Path, Any]) -> A
 class Adaptive(Protocol):
     """A config some of whose fields depend on others, so that these change with them."""
 
-    def adapted(self, **changes: Any) -> Any:
+    def adapted(self, changes: Mapping[str, Any]) -> Any:
         """Returns the same with some fields changed, and with them what depends on them."""
 
 
@@ -238,6 +238,6 @@ def changed(default: Any, found: Mapping[Path, Any]) -> Any:
     for name, parts in nested.items():
         direct[name] = changed(getattr(default, name), parts)
     try:
-        return default.adapted(**direct) if isinstance(default, Adaptive) else dataclasses.replace(default, **direct)
+        return default.adapted(direct) if isinstance(default, Adaptive) else dataclasses.replace(default, **direct)
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -58,6 +58,12 @@ def probe_image(file: File, limits: Limits) -> tuple[int, int]:
         return (width, height) if _declared_orientation(image) in _SIDEWAYS else (height, width)
 
 
+def is_animated(file: File, limits: Limits) -> bool:
+    """Returns whether an image has frames beyond the first, which is read; raises as `probe_image`."""
+    with _opened(file, limits) as image:
+        return bool(getattr(image, "is_animated", False))
+
+
 @contextmanager
 def _opened(file: File, limits: Limits) -> Iterator["PIL.Image.Image"]:
     """Opens an image whose file and declared size have been checked, and turns every failure into a FileError."""

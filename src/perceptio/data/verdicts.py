@@ -18,7 +18,7 @@ from typing import Any
 from perceptio.data.user_cache import keep, user_cache
 from perceptio.json_values import parse_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever looking at the same file may tell something else than before."""
 _MAX_BYTES = 2**30
 _KEPT_SECONDS = 90 * 24 * 3600

@@ -96,7 +96,7 @@ class AudioModality(Modality):
         except ValueError as error:
             raise UsageError(str(error)) from error
 
-    def adapted(self, **changes: Any) -> "AudioModality":
+    def adapted(self, changes: Mapping[str, Any]) -> "AudioModality":
         """Returns the same with some fields changed, as options change them.
 
         Other `features` than before: the fields of those that were, and the encoding of their axes, go back to their
@@ -106,7 +106,7 @@ class AudioModality(Modality):
             return replace(self, **changes)
         without_effect = _LOG_MEL_ONLY if self.features == "log_mel" else _WAVEFORM_ONLY
         usual = AudioModality()
-        return replace(self, **{name: getattr(usual, name) for name in (*without_effect, "encoding")} | changes)
+        return replace(self, **{name: getattr(usual, name) for name in (*without_effect, "encoding")} | dict(changes))
 
     @property
     def clip_seconds(self) -> float:

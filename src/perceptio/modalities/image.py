@@ -9,10 +9,11 @@ import numpy as np
 
 from perceptio.data.batches import standardise
 from perceptio.data.image_config import ImageConfig
-from perceptio.data.image_files import decode_image, probe_image
+from perceptio.data.image_files import decode_image, is_animated, probe_image
 from perceptio.data.image_reader import ImageReader
 from perceptio.data.items import File, Item
 from perceptio.data.limits import Limits
+from perceptio.data.names import suffix_of
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.modalities.contract import Candidate, Facts, Modality
 from perceptio.shapes import Tensor
@@ -78,16 +79,19 @@ class ImageModality(ImageConfig, Modality):
         return " x ".join(map(str, (*self.size, self.channels)))
 
     def summary(self, facts: Sequence[Facts]) -> str:
-        """Returns width and height of the middle file."""
+        """Returns width and height of the middle file, and how many are films of which only the first frame is seen."""
         if not facts:
             return ""
         width, height = (median(fact[name] for fact in facts) for name in ("width", "height"))
-        return f"{width:,.0f} x {height:,.0f} pixels (median)"
+        animated = sum("animated" in fact for fact in facts)
+        films = f", {animated:,} animated: their first frames; --source.kinds video sees all" if animated else ""
+        return f"{width:,.0f} x {height:,.0f} pixels (median){films}"
 
     def probe(self, file: File, limits: Limits) -> Facts:
-        """Returns height and width in pixels, upright."""
+        """Returns height and width in pixels, upright; of a GIF with several frames also animated, which is 1."""
         height, width = probe_image(file, limits)
-        return {"height": height, "width": width}
+        films = {"animated": 1} if suffix_of(file.name) == ".gif" and is_animated(file, limits) else {}
+        return {"height": height, "width": width, **films}
 
     def sizes(self, facts: Facts) -> Mapping[str, float]:
         """Returns height and width."""

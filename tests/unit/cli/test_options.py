@@ -36,7 +36,7 @@ class Sound:
     clip: int = 16
     """Samples of a clip."""
 
-    def adapted(self, **changes: Any) -> "Sound":
+    def adapted(self, changes: Mapping[str, Any]) -> "Sound":
         return dataclasses.replace(self, **{"clip": 2 * changes.get("rate", self.rate), **changes})
 
 

@@ -249,7 +249,7 @@ def test_settings_that_cannot_be(changes: dict, message: str) -> None:
 def test_what_was_chosen_for_files_can_be_heard_as_samples(rate: int) -> None:
     """Hop, bins and masks of the choice are nobody's wish: they give way to the features that are."""
     for candidate in AudioModality.candidates([{"seconds": 9.0, "sample_rate_hz": rate, "num_channels": 2}]):
-        modality = candidate.modality.adapted(features="waveform", num_channels=2)
+        modality = candidate.modality.adapted({"features": "waveform", "num_channels": 2})
         assert modality == AudioModality(
             features="waveform",
             num_channels=2,
@@ -260,12 +260,12 @@ def test_what_was_chosen_for_files_can_be_heard_as_samples(rate: int) -> None:
 
 def test_features_that_are_not_changed_keep_their_fields_and_wishes_without_effect_are_refused() -> None:
     fine = AudioModality(hop=512, window=1024)
-    assert fine.adapted(mel_bins=40) == replace(fine, mel_bins=40)
-    assert fine.adapted(features="log_mel") == fine
+    assert fine.adapted({"mel_bins": 40}) == replace(fine, mel_bins=40)
+    assert fine.adapted({"features": "log_mel"}) == fine
     raw = AudioModality(features="waveform", segment=256)
-    assert raw.adapted(features="log_mel", gain_db=3.0) == AudioModality(gain_db=3.0)
+    assert raw.adapted({"features": "log_mel", "gain_db": 3.0}) == AudioModality(gain_db=3.0)
     with pytest.raises(UsageError, match=r"^hop has no effect with features='waveform'; leave it at its default$"):
-        fine.adapted(features="waveform", hop=512)
+        fine.adapted({"features": "waveform", "hop": 512})
 
 
 @pytest.mark.parametrize(

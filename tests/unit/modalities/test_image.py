@@ -142,3 +142,15 @@ def test_arrays_get_the_smallest_side():
 
 def test_bands_grow_with_the_side():
     assert [bands_of(side) for side in (8, 32, 100, 224, 400)] == [4, 8, 25, 56, 64]
+
+
+def test_films_among_pictures_are_counted_and_the_way_to_see_them_whole_is_said(tmp_path: Path) -> None:
+    pictures = [Image.fromarray(np.full((4, 6), value, np.uint8)) for value in (0, 200)]
+    pictures[0].save(tmp_path / "film.gif", save_all=True, append_images=pictures[1:])
+    pictures[0].save(tmp_path / "still.gif")
+    facts = [ImageModality().probe(tmp_path / name, Limits()) for name in ("film.gif", "still.gif")]
+    assert facts == [{"height": 4, "width": 6, "animated": 1}, {"height": 4, "width": 6}]
+    assert ImageModality().summary(facts) == (
+        "6 x 4 pixels (median), 1 animated: their first frames; --source.kinds video sees all"
+    )
+    assert ImageModality().summary(facts[1:]) == "6 x 4 pixels (median)"

@@ -155,7 +155,9 @@ def test_a_new_sample_may_have_its_files_anywhere(result: RunResult, folder: Pat
     assert attend_file(result.folder, named).streams.keys() == {"image", "array"}
     with pytest.raises(UsageError, match=r"^the model has no column 'sound'; it has image, array$"):
         next(predict_files(result.folder, [{"sound": folder / "disc" / "00.npy"}], device="cpu"))
-    with pytest.raises(UsageError, match=r"new.csv has more than one row; attention is shown of one sample, so keep "):
+    with pytest.raises(
+        UsageError, match=r"new.csv has more than one row; attention is shown of one sample, so keep one row of it$"
+    ):
         attend_file(result.folder, table)
 
 
