@@ -30,6 +30,7 @@ def open_source(
     format: SourceFormat,
     limits: Limits,
     part_columns: Sequence[str] = (),
+    media: Sequence[frozenset[str]] = (),
     progress: Progress | None = None,
 ) -> Source:
     """Opens a source of samples.
@@ -40,6 +41,8 @@ def open_source(
             (.jsonl, .parquet) is a manifest, a folder with train-images-idx3-ubyte is IDX, one with AudioSet's lists
             is AudioSet, any other folder holds class folders. The others insist on what they say.
         part_columns: names of columns by which a manifest lists several files of a sample, such as image and audio.
+        media: suffixes of the files that hold what is wanted, the better ones first. AudioSet's lists name videos, not
+            files, and it takes no others.
         progress: is told how many shards are known, of how many.
 
     Raises:
@@ -53,7 +56,7 @@ def open_source(
     if format == "shards" or (format == "auto" and looks_like_shards(path)):
         return read_shards(_checked_shards(path), limits, progress)
     place = existing_path(path)
-    readers = _readers(part_columns)
+    readers = _readers(part_columns, media)
     chosen = readers.get(format) or next((reader for reader in readers.values() if reader.fits(place)), None)
     if chosen is None:
         kinds = ", ".join(MANIFEST_SUFFIXES)
@@ -134,7 +137,7 @@ class _Reader(NamedTuple):
     what: str
 
 
-def _readers(part_columns: Sequence[str]) -> dict[str, _Reader]:
+def _readers(part_columns: Sequence[str], media: Sequence[frozenset[str]]) -> dict[str, _Reader]:
     """Returns the readers by format, in the order in which "auto" asks."""
     return {
         "manifest": _Reader(
@@ -144,7 +147,9 @@ def _readers(part_columns: Sequence[str]) -> dict[str, _Reader]:
         ),
         "idx": _Reader(is_idx_folder, _read_idx, "a folder with train-images-idx3-ubyte.gz"),
         "audioset": _Reader(
-            is_audioset_folder, read_audioset, "a folder with class_labels_indices.csv and eval_segments.csv"
+            is_audioset_folder,
+            partial(read_audioset, media=media),
+            "a folder with class_labels_indices.csv and eval_segments.csv",
         ),
         "folder": _Reader(Path.is_dir, read_folder, "a folder"),
     }
