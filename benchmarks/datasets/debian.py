@@ -1,15 +1,17 @@
 """Fetches a Debian package, checks that it is the one that results were measured on, and unpacks what is wanted.
 
-Needs apt-get and dpkg-deb, no root. Packages and unpacked files stay in a cache folder, so that it may be run again.
+Needs apt-get and dpkg-deb, no root. Packages and unpacked files stay in a cache folder, so that it may be run again;
+then the unpacked files are compared with the list of their digests that was written with them.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from listed_files import LIST, damaged_files, read_list, sha256_of, write_list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,9 @@ class Package:
     name: str
     version: str
     sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 DRUMKITS = Package(
@@ -56,10 +61,18 @@ def fetch(package: Package, *, patterns: tuple[str, ...] = (), file: Path | None
         file: the .deb, where one has it already; None: it is downloaded with apt-get.
     """
     unpacked = cache_folder() / f"{package.name}_{package.version}"
-    if (unpacked / ".complete").exists():
-        return unpacked
+    if (unpacked / LIST).is_file():
+        _, listed = read_list(unpacked)
+        damaged = damaged_files(unpacked, listed)
+        if not damaged:
+            return unpacked
+        print(
+            f"{len(damaged):,} of {len(listed):,} files in {unpacked} are missing or damaged, and the package is "
+            f"unpacked anew (first: {damaged[0]})",
+            file=sys.stderr,
+        )
     archive = file or _download(package)
-    found = _sha256(archive)
+    found = sha256_of(archive)
     if found != package.sha256:
         sys.exit(
             f"{archive} is not version {package.version} of {package.name}: its SHA-256 is {found}, expected "
@@ -71,7 +84,8 @@ def fetch(package: Package, *, patterns: tuple[str, ...] = (), file: Path | None
     wanted = ["--wildcards", *patterns] if patterns else []
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE) as source:
         subprocess.run(["tar", "-x", "-C", str(partial), *wanted], stdin=source.stdout, check=True)
-    (partial / ".complete").touch()
+    names = sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file())
+    write_list(partial, f"files of {package}", {name: sha256_of(partial / name) for name in names})
     shutil.rmtree(unpacked, ignore_errors=True)
     partial.rename(unpacked)
     return unpacked
@@ -89,8 +103,3 @@ def _download(package: Package) -> Path:
             sys.exit(f"apt-get download {wanted} failed; get the .deb by hand and give it with --package")
         known = sorted(folder.glob(f"{package.name}_*.deb"))
     return known[-1]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Drum hits: single strokes from 14 drum kits, seven kinds, to be told apart on a kit that training never heard.
+"""Drum hits: single strokes from 13 drum kits, seven kinds, to be told apart on a kit that training never heard.
 
 Takes the samples of Debian's hydrogen-drumkits whose instrument, by the kit's own list, is a hi-hat, snare, tom, crash,
 ride, kick or clap and nothing else, and writes them as OUT/KIND/KIT__FILE with a table for each fold: in
@@ -8,15 +8,16 @@ Usage: python benchmarks/datasets/drum_hits.py OUT [--package hydrogen-drumkits_
 """
 
 import argparse
-import csv
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from debian import DRUMKITS, fetch
+from listed_files import Write, make_files, write_table
 
 KITS = Path("usr/share/hydrogen/data/drumkits")
 SUFFIXES = (".wav", ".flac", ".aiff")
@@ -40,17 +41,17 @@ def main() -> None:
     options = parser.parse_args()
     kits = fetch(DRUMKITS, file=options.package) / KITS
     rows = []
+    files: dict[str, Write] = {}
     for kit in sorted(folder for folder in kits.iterdir() if folder.is_dir()):
         for sample, kind in sorted(kinds_of_samples(kit)):
             name = f"{kind}/{plain(kit.name)}__{plain(sample.stem)}{sample.suffix.lower()}"
-            (options.out / kind).mkdir(parents=True, exist_ok=True)
-            if not (options.out / name).exists():
-                shutil.copyfile(sample, options.out / name)
+            files[name] = partial(shutil.copyfile, sample)
             rows.append((name, kind, plain(kit.name)))
     groups = sorted({group for _, _, group in rows})
     for held_out in groups:
-        write_table(options.out / f"fold-{held_out}.csv", rows, held_out)
-    write_table(options.out / "all.csv", rows, None)
+        files[f"fold-{held_out}.csv"] = table(rows, held_out)
+    files["all.csv"] = table(rows, None)
+    make_files(options.out, f"drum hits of {DRUMKITS}", files)
     counts = Counter(kind for _, kind, _ in rows)
     print(f"{len(rows)} samples of {len(groups)} kits in {options.out}: {dict(counts.most_common())}")
     print(f"next: perceptio train drum-hits --data {options.out}/fold-{groups[0]}.csv")
@@ -85,12 +86,10 @@ def plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_")
 
 
-def write_table(path: Path, rows: list[tuple[str, str, str]], held_out: str | None) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "label", "split", "group"])
-        for name, kind, group in rows:
-            writer.writerow([name, kind, "test" if group == held_out else "", group])
+def table(rows: list[tuple[str, str, str]], held_out: str | None) -> Write:
+    """Returns what writes the table in which one kit, or none, is the test."""
+    split_rows = [(name, kind, "test" if group == held_out else "", group) for name, kind, group in rows]
+    return partial(write_table, columns=("file", "label", "split", "group"), rows=split_rows)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,15 @@ Usage: python benchmarks/datasets/electronic_parts.py OUT [--package kicad-packa
 """
 
 import argparse
-import csv
 import hashlib
 import re
 import shutil
 from collections import Counter, defaultdict
+from functools import partial
 from pathlib import Path
 
 from debian import PARTS, fetch
+from listed_files import Write, make_files, write_table
 
 from perceptio.randomness import generator
 
@@ -38,19 +39,16 @@ def main() -> None:
     folder = fetch(PARTS, patterns=("*.wrl",), file=options.package) / MODELS
     by_template = templates(folder)
     rows = []
+    files: dict[str, Write] = {}
     for (family, template), paths in sorted(by_template.items()):
         random = generator(options.seed, "electronic parts", family, template)
         chosen = [paths[number] for number in sorted(random.permutation(len(paths))[:MOST_OF_A_TEMPLATE])]
         for path in chosen:
             name = f"{family}/{path.name}"
-            (options.out / family).mkdir(parents=True, exist_ok=True)
-            if not (options.out / name).exists():
-                shutil.copyfile(path, options.out / name)
+            files[name] = partial(shutil.copyfile, path)
             rows.append((name, family, f"{family}:{template}"))
-    with (options.out / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "label", "group"])
-        writer.writerows(rows)
+    files["metadata.csv"] = partial(write_table, columns=("file", "label", "group"), rows=rows)
+    make_files(options.out, f"electronic parts of {PARTS}, seed {options.seed}", files)
     counts = Counter(family for _, family, _ in rows)
     print(f"{len(rows):,} models of {len(by_template):,} templates, {len(counts)} families, in {options.out}")
     print(f"next: perceptio train electronic-parts --data {options.out}")

@@ -9,14 +9,13 @@ Usage: python benchmarks/datasets/moving_garments.py OUT [--train 6000] [--test 
 """
 
 import argparse
-import csv
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 from debian import FASHION, fetch
+from listed_files import Write, make_files, write_table
 
 from perceptio.data.idx_format import find_idx, read_array
 from perceptio.data.limits import Limits
@@ -43,33 +42,28 @@ def main() -> None:
     options = parser.parse_args()
     folder = fetch(FASHION, file=options.package) / IDX
     rows = []
+    files: dict[str, Write] = {}
     for split, part, count in (("train", "train", options.train), ("test", "t10k", options.test)):
         path = find_idx(folder, f"{part}-images-idx3-ubyte")
         assert path is not None, f"{folder} lacks {part}-images-idx3-ubyte"
         garments = read_array(path, 3, Limits())
-        (options.out / split).mkdir(parents=True, exist_ok=True)
-        write = partial(write_clip, out=options.out, split=split, garments=garments, seed=options.seed)
-        with ProcessPoolExecutor() as pool:
-            rows += pool.map(write, range(count), chunksize=64)
-    with (options.out / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        # One garment may move in several files: as a group it stays on one side of the validation split.
-        writer.writerow(["file", "label", "split", "group"])
-        writer.writerows(rows)
+        for number in range(count):
+            random = generator(options.seed, "moving garments", split, number)
+            label = CLASSES[number % len(CLASSES)]
+            garment = int(random.integers(len(garments)))
+            name = f"{split}/{number:05d}.mp4"
+            files[name] = partial(write_clip, garment=garments[garment], label=label, random=random)
+            # One garment may move in several files: as a group it stays on one side of the validation split.
+            rows.append((name, label, "test" if split == "test" else "", f"{split}-{garment}"))
+    files["metadata.csv"] = partial(write_table, columns=("file", "label", "split", "group"), rows=rows)
+    counts = f"{options.train} and {options.test} files"
+    make_files(options.out, f"moving garments of {FASHION}, {counts}, seed {options.seed}", files)
     print(f"{len(rows):,} files of {len(CLASSES)} classes in {options.out}")
     print(f"next: perceptio train moving-garments --data {options.out}")
 
 
-def write_clip(number: int, *, out: Path, split: str, garments: np.ndarray, seed: int) -> tuple[str, str, str, str]:
-    """Writes one file, unless it is there, and returns its row of the table."""
-    random = generator(seed, "moving garments", split, number)
-    label = CLASSES[number % len(CLASSES)]
-    garment = int(random.integers(len(garments)))
-    name = f"{split}/{number:05d}.mp4"
-    frames = draw_frames(garments[garment], label, random)
-    if not (out / name).exists():
-        write_video(out / name, frames, FRAMES_PER_SECOND)
-    return name, label, "test" if split == "test" else "", f"{split}-{garment}"
+def write_clip(path: Path, *, garment: np.ndarray, label: str, random: np.random.Generator) -> None:
+    write_video(path, draw_frames(garment, label, random), FRAMES_PER_SECOND)
 
 
 def draw_frames(garment: np.ndarray, label: str, random: np.random.Generator) -> np.ndarray:

@@ -8,13 +8,12 @@ Usage: python benchmarks/datasets/stamps.py OUT [--seed 0] [--package tuxpaint-s
 """
 
 import argparse
-import csv
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from debian import STAMPS, fetch
+from listed_files import Write, make_files, write_table
 from PIL import Image
 
 from perceptio.data.audio_files import AudioFile
@@ -41,24 +40,23 @@ def main() -> None:
     parser.add_argument("--package", type=Path)
     options = parser.parse_args()
     root = fetch(STAMPS, file=options.package) / FOLDER
-    jobs = []
+    rows = []
+    files: dict[str, Write] = {}
     for category in CATEGORIES:
-        (options.out / category).mkdir(parents=True, exist_ok=True)
         stamps = [path for path in sorted((root / category).rglob("*.png")) if has_all_languages(path)]
         random = generator(options.seed, "stamps", category)
         chosen = [stamps[number] for number in random.permutation(len(stamps))[:MOST_OF_A_CATEGORY]]
         num_test = round(TEST_SHARE * len(chosen))
-        jobs += [
-            (path, category, "test" if number < num_test else "", language)
-            for number, path in enumerate(chosen)
-            for language in LANGUAGES
-        ]
-    with ProcessPoolExecutor() as pool:
-        rows = list(pool.map(partial(write_clip, root=root, out=options.out, seed=options.seed), jobs, chunksize=16))
-    with (options.out / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "label", "split", "group"])
-        writer.writerows(rows)
+        for number, stamp in enumerate(chosen):
+            identity = str(stamp.relative_to(root).with_suffix("")).replace("/", "-")
+            split = "test" if number < num_test else ""
+            for language in LANGUAGES:
+                name = f"{category}/{identity}_{language}.mp4"
+                clip_random = generator(options.seed, "stamps", identity, language)
+                files[name] = partial(write_clip, stamp=stamp, language=language, random=clip_random)
+                rows.append((name, f"{category}_{language}", split, identity))
+    files["metadata.csv"] = partial(write_table, columns=("file", "label", "split", "group"), rows=rows)
+    make_files(options.out, f"stamps of {STAMPS}, seed {options.seed}", files)
     print(f"{len(rows):,} files of {len({row[1] for row in rows})} classes in {options.out}")
     print(f"next: perceptio train stamps --data {options.out}")
 
@@ -73,18 +71,11 @@ def recording(stamp: Path, language: str) -> Path:
     return stamp.with_name(f"{stamp.stem}_desc_{language}.ogg")
 
 
-def write_clip(job: tuple[Path, str, str, str], *, root: Path, out: Path, seed: int) -> tuple[str, str, str, str]:
-    """Writes one file, unless it is there, and returns its row of the table."""
-    stamp, category, split, language = job
-    identity = str(stamp.relative_to(root).with_suffix("")).replace("/", "-")
-    name = f"{category}/{identity}_{language}.mp4"
-    if not (out / name).exists():
-        random = generator(seed, "stamps", identity, language)
-        sound = read_sound(recording(stamp, language))
-        num_frames = round(len(sound) / SAMPLE_RATE_HZ * FRAMES_PER_SECOND)
-        frames = draw_frames(stamp, num_frames, random)
-        write_video(out / name, frames, FRAMES_PER_SECOND, sound=sound, sample_rate_hz=SAMPLE_RATE_HZ)
-    return name, f"{category}_{language}", split, identity
+def write_clip(path: Path, *, stamp: Path, language: str, random: np.random.Generator) -> None:
+    sound = read_sound(recording(stamp, language))
+    num_frames = round(len(sound) / SAMPLE_RATE_HZ * FRAMES_PER_SECOND)
+    frames = draw_frames(stamp, num_frames, random)
+    write_video(path, frames, FRAMES_PER_SECOND, sound=sound, sample_rate_hz=SAMPLE_RATE_HZ)
 
 
 def read_sound(path: Path) -> np.ndarray:

@@ -159,7 +159,8 @@ def test_source_options_act_on_what_the_choice_is_made_from(trained: Trained, te
         path.write_bytes(path.read_bytes()[:30])
     surveyed = []
     monkeypatch.setattr(
-        "perceptio.runs.data.open_source", lambda *given: surveyed.append(given[0]) or open_source(*given)
+        "perceptio.runs.data.open_source",
+        lambda *given, **named: surveyed.append(given[0]) or open_source(*given, **named),
     )
     monkeypatch.chdir(tmp_path)
     done = tell(

@@ -31,7 +31,9 @@ def open_source(
     limits: Limits,
     part_columns: Sequence[str] = (),
     progress: Progress | None = None,
+    *,
     asked: Collection[str] = (),
+    media: Sequence[frozenset[str]] = (),
 ) -> Source:
     """Opens a source of samples.
 
@@ -43,6 +45,8 @@ def open_source(
         part_columns: names of columns by which a manifest lists several files of a sample, such as image and audio.
         progress: is told how many shards are known, of how many.
         asked: suffixes of the kinds of files that are asked for. In class folders those are samples, even .txt.
+        media: suffixes of the files that hold what is wanted, the better ones first. AudioSet's lists name videos, not
+            files, and it takes no others.
 
     Raises:
         UsageError: nothing is there, or it is not what the format says. The message names the nearest neighbour.
@@ -55,7 +59,7 @@ def open_source(
     if format == "shards" or (format == "auto" and looks_like_shards(path)):
         return read_shards(_checked_shards(path), limits, progress)
     place = existing_path(path)
-    readers = _readers(part_columns, asked)
+    readers = _readers(part_columns, asked, media)
     chosen = readers.get(format) or next((reader for reader in readers.values() if reader.fits(place)), None)
     if chosen is None:
         kinds = ", ".join(MANIFEST_SUFFIXES)
@@ -136,7 +140,9 @@ class _Reader(NamedTuple):
     what: str
 
 
-def _readers(part_columns: Sequence[str], asked: Collection[str]) -> dict[str, _Reader]:
+def _readers(
+    part_columns: Sequence[str], asked: Collection[str], media: Sequence[frozenset[str]]
+) -> dict[str, _Reader]:
     """Returns the readers by format, in the order in which "auto" asks."""
     return {
         "manifest": _Reader(
@@ -146,7 +152,9 @@ def _readers(part_columns: Sequence[str], asked: Collection[str]) -> dict[str, _
         ),
         "idx": _Reader(is_idx_folder, _read_idx, "a folder with train-images-idx3-ubyte.gz"),
         "audioset": _Reader(
-            is_audioset_folder, read_audioset, "a folder with class_labels_indices.csv and eval_segments.csv"
+            is_audioset_folder,
+            partial(read_audioset, media=media),
+            "a folder with class_labels_indices.csv and eval_segments.csv",
         ),
         "folder": _Reader(Path.is_dir, partial(read_folder, asked=asked), "a folder"),
     }

@@ -123,6 +123,25 @@ def suffixes_of(kinds: Sequence[str]) -> frozenset[str]:
     return frozenset(suffix for modality in found for suffix in modality.suffixes | modality.asked_suffixes)
 
 
+def media_of(kinds: Sequence[str]) -> tuple[frozenset[str], ...]:
+    """Returns the suffixes of files that can hold some of these kinds, those first that can hold most of them.
+
+    A video can hold its sound as well. Where two can hold equally many, a kind's own files come first: for sound alone,
+    files of sound and then videos.
+
+    Raises:
+        UsageError: an unknown kind.
+    """
+    wanted = {find_modality(kind) for kind in kinds}
+    held = {
+        holder: len(wanted & {holder, *(MODALITIES[kind] for kind in holder.companions if kind in MODALITIES)})
+        for holder in MODALITIES.values()
+    }
+    able = [holder for holder, number in held.items() if number]
+    able.sort(key=lambda holder: (-held[holder], holder not in wanted))
+    return tuple(holder.suffixes for holder in able)
+
+
 def _kinds_of(names: Sequence[str]) -> tuple[str, ...]:
     """Returns the kinds of files that are no strays, the most frequent first."""
     counts = Counter(kind for kind in map(kind_of, names) if kind is not None)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from perceptio.data.audioset import SEGMENT_KINDS
 from perceptio.data.duplicates import find_duplicates, leaks
 from perceptio.data.items import size_of
 from perceptio.data.names import Split, printable
@@ -24,7 +25,7 @@ from perceptio.data.verdicts import VerdictCache
 from perceptio.errors import DataError, FileError, UsageError
 from perceptio.modalities.registry import MODALITIES
 from perceptio.modalities.streams import StreamFacts, StreamReader, Streams
-from perceptio.modalities.telling import join_files, suffixes_of, tell_streams
+from perceptio.modalities.telling import join_files, media_of, suffixes_of, tell_streams
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.folder import RunFolder
 
@@ -133,8 +134,15 @@ def survey_data(
         raise UsageError("--data is missing: a folder with one sub-folder a class, or a CSV, JSONL or Parquet table")
     began = time.monotonic()
     limits = config.limits
+    kinds = config.kinds if streams is None else tuple(modality.kind for modality in streams.by_name.values())
     source = open_source(
-        data or "", config.format, limits, tuple(MODALITIES), progress, asked=suffixes_of(config.kinds)
+        data or "",
+        config.format,
+        limits,
+        tuple(MODALITIES),
+        progress,
+        asked=suffixes_of(config.kinds),
+        media=media_of(kinds or SEGMENT_KINDS),
     )
     full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
     if streams is None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from perceptio.data.audioset import SEGMENT_KINDS
 from perceptio.data.duplicates import find_duplicates
 from perceptio.data.limits import Limits
 from perceptio.data.shards.checking import check_index
@@ -13,7 +14,7 @@ from perceptio.data.sources import open_source
 from perceptio.data.splits import SplitConfig, assign_splits
 from perceptio.errors import UsageError
 from perceptio.modalities.registry import MODALITIES
-from perceptio.modalities.telling import suffixes_of, tell_streams
+from perceptio.modalities.telling import media_of, suffixes_of, tell_streams
 from perceptio.runs.config import SourceConfig
 from perceptio.runs.data import Survey, survey_data
 
@@ -40,7 +41,14 @@ def pack_data(
         PerceptioError: with the rule, the value and the way out.
     """
     limits = Limits()
-    opened = open_source(data, source.format, limits, tuple(MODALITIES), asked=suffixes_of(source.kinds))
+    opened = open_source(
+        data,
+        source.format,
+        limits,
+        tuple(MODALITIES),
+        asked=suffixes_of(source.kinds),
+        media=media_of(source.kinds or SEGMENT_KINDS),
+    )
     told, _ = tell_streams(opened, source.kinds, limits)
     if told.holds_files and out.absolute().is_relative_to(Path(data).absolute()):
         raise UsageError(f"{out} lies in the data itself, which is never written to; choose a folder beside it")

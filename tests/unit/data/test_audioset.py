@@ -1,10 +1,13 @@
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from perceptio.data.audioset import is_audioset_folder, read_audioset
+from perceptio.data.folder_listing import Listing
 from perceptio.data.limits import Limits
+from perceptio.data.records import FileSource
 from perceptio.data.sources import open_source
 from perceptio.errors import DataError
 
@@ -21,6 +24,11 @@ EVALUATION = """# YTID, start_seconds, end_seconds, positive_labels
 """
 
 
+VIDEO = frozenset({".mp4", ".webm", ".mkv"})
+SOUND = frozenset({".wav", ".flac", ".m4a"})
+MEDIA = (VIDEO, SOUND)
+
+
 def make_folder(folder: Path, *files: str, train: str = TRAIN) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "class_labels_indices.csv").write_text(CLASSES)
@@ -32,16 +40,21 @@ def make_folder(folder: Path, *files: str, train: str = TRAIN) -> Path:
     return folder
 
 
+def read(folder: Path, limits: Limits | None = None, media: Sequence[frozenset[str]] = MEDIA) -> FileSource:
+    return read_audioset(folder, limits or Limits(), media)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "third"),
     [
         ("--PJHxphWEs.mp4", "-0RWZT-miFs_420.000.wav", "Y--4gqARaEJE.flac"),
         ("a/--PJHxphWEs_30000_40000.wav", "b/-0RWZT-miFs_420000_430000.wav", "eval/--4gqARaEJE_0.000_10.000.webm"),
         ("--PJHxphWEs-30-40.wav", "-0RWZT-miFs-420-430.wav", "--4gqARaEJE.m4a"),
+        ("Y--PJHxphWEs_30.000.mkv", "-0RWZT-miFs_000420.mp4", "Y--4gqARaEJE_0_10000.MP4"),
     ],
 )
 def test_segments_find_their_files_by_id_and_start(tmp_path: Path, first: str, second: str, third: str):
-    source = read_audioset(make_folder(tmp_path / "audioset", first, second, third), Limits())
+    source = read(make_folder(tmp_path / "audioset", first, second, third))
     found = {record.name: (record.labels, record.split) for record in source.records}
     assert found == {
         first: (("Speech", "Music"), "train"),
@@ -54,20 +67,57 @@ def test_segments_find_their_files_by_id_and_start(tmp_path: Path, first: str, s
 
 
 def test_one_file_without_a_start_stands_for_each_segment_of_its_video_once(tmp_path: Path):
-    source = read_audioset(make_folder(tmp_path / "a", "-0RWZT-miFs.wav", "--4gqARaEJE.wav"), Limits())
+    source = read(make_folder(tmp_path / "a", "-0RWZT-miFs.wav", "--4gqARaEJE.wav"))
     assert [record.name for record in source.records] == ["--4gqARaEJE.wav", "-0RWZT-miFs.wav"]
 
 
-def test_files_in_no_list_are_counted(tmp_path: Path):
-    source = read_audioset(make_folder(tmp_path / "a", "--PJHxphWEs.wav", "AAAAAAAAAAA.wav"), Limits())
-    assert source.notes[1] == "1 .wav file in no list and ignored"
+def test_a_picture_beside_a_video_is_no_media(tmp_path: Path):
+    source = read(make_folder(tmp_path / "a", "--PJHxphWEs.mp4", "--PJHxphWEs.jpg"))
+    assert [record.name for record in source.records] == ["--PJHxphWEs.mp4"]
+    assert source.notes == (
+        "1 segments of AudioSet have a file, 3 have none",
+        "1 .jpg file of another kind than is wanted and ignored (first: --PJHxphWEs.jpg)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("media", "files", "taken"),
+    [
+        ((VIDEO, SOUND), ("--PJHxphWEs.mp4", "--PJHxphWEs.wav"), "--PJHxphWEs.mp4"),
+        ((SOUND, VIDEO), ("--PJHxphWEs.mp4", "--PJHxphWEs.wav"), "--PJHxphWEs.wav"),
+        ((VIDEO, SOUND), ("--PJHxphWEs_30.000.mp4", "--PJHxphWEs_30.000.wav"), "--PJHxphWEs_30.000.mp4"),
+        ((VIDEO, SOUND), ("--PJHxphWEs.mp4", "--PJHxphWEs_30.000.wav"), "--PJHxphWEs_30.000.wav"),
+        ((VIDEO, SOUND), ("b/--PJHxphWEs.mkv", "a/--PJHxphWEs.mp4"), "a/--PJHxphWEs.mp4"),
+    ],
+)
+def test_of_several_files_of_a_segment_one_is_taken_by_the_rule_in_any_order_of_the_disk(
+    tmp_path: Path, monkeypatch, media: Sequence[frozenset[str]], files: tuple[str, str], taken: str
+):
+    folder = make_folder(tmp_path / "a", *files)
+    (other,) = set(files) - {taken}
+    for order in (sorted(files), sorted(files, reverse=True)):
+        listing = Listing(files=order)
+        monkeypatch.setattr("perceptio.data.audioset.list_folder", lambda *_, listing=listing: listing)
+        source = read(folder, media=media)
+        assert [record.name for record in source.records] == [taken]
+        assert source.notes == (
+            "1 segments of AudioSet have a file, 3 have none",
+            f"1 {Path(other).suffix} file ignored, since another file of the same segment was taken (first: {other})",
+        )
+
+
+def test_files_in_no_list_are_counted_and_the_first_is_named(tmp_path: Path):
+    strays = ("AAAAAAAAAAA.wav", "--PJHxphWEs_31.000.wav", "--PJHxphWEs_30.000.40.000.wav", "--PJHxphWEs_1..2.wav")
+    source = read(make_folder(tmp_path / "a", "--PJHxphWEs.wav", "my holidays.mp4", *strays))
+    assert [record.name for record in source.records] == ["--PJHxphWEs.wav"]
+    assert source.notes[1:] == ("4 .wav and 1 .mp4 files in no list and ignored (first: --PJHxphWEs_1..2.wav)",)
 
 
 def test_auto_recognises_the_lists(tmp_path: Path):
     folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav")
     assert is_audioset_folder(folder)
     assert not is_audioset_folder(tmp_path)
-    assert len(open_source(str(folder), "auto", Limits()).records) == 1
+    assert len(open_source(str(folder), "auto", Limits(), media=MEDIA).records) == 1
 
 
 def test_lists_without_files_say_what_to_put_where(tmp_path: Path):
@@ -76,20 +126,29 @@ def test_lists_without_files_say_what_to_put_where(tmp_path: Path):
         "or --PJHxphWEs_30.000.wav anywhere below it"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        read_audioset(make_folder(tmp_path / "a"), Limits())
+        read(make_folder(tmp_path / "a"))
+
+
+def test_files_of_another_kind_alone_are_named_where_none_is_found(tmp_path: Path):
+    message = (
+        r"\(4 listed; 1 \.jpg file of another kind than is wanted and ignored \(first: --PJHxphWEs\.jpg\)\); put files"
+    )
+    with pytest.raises(DataError, match=message):
+        read(make_folder(tmp_path / "a", "--PJHxphWEs.jpg"))
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         ('--PJHxphWEs, 30.000, 40.000, "/m/none"', r"line 1: the class '/m/none' is not in class_labels_indices.csv"),
+        ("--PJHxphWEs, nan, 40.000, /m/04rlf", r"line 1: start_seconds must be a number such as 30\.000; it is 'nan'$"),
         ("--PJHxphWEs, 30.000", r"line 1: must hold YTID, start_seconds, end_seconds, positive_labels; it holds 2 cel"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, reason: str):
     folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav", train=f"{line}\n")
     with pytest.raises(DataError, match=rf"^balanced_train_segments.csv, {reason}"):
-        read_audioset(folder, Limits())
+        read(folder)
 
 
 def test_a_class_list_of_other_columns_is_refused(tmp_path: Path):
@@ -97,15 +156,15 @@ def test_a_class_list_of_other_columns_is_refused(tmp_path: Path):
     (folder / "class_labels_indices.csv").write_text("name\nSpeech\n")
     message = r"^class_labels_indices\.csv must have the columns mid and display_name; it has "
     with pytest.raises(DataError, match=message + "name$"):
-        read_audioset(folder, Limits())
+        read(folder)
     (folder / "class_labels_indices.csv").write_text("")
     with pytest.raises(DataError, match=message + "none$"):
-        read_audioset(folder, Limits())
+        read(folder)
 
 
 def test_the_lists_keep_to_the_limits(tmp_path: Path):
     folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav", "-0RWZT-miFs_420.000.wav")
-    read_audioset(folder, Limits(max_classes=3, max_manifest_rows=2, max_manifest_line_bytes=70))
+    read(folder, Limits(max_classes=3, max_manifest_rows=2, max_manifest_line_bytes=70))
     for limits, message in (
         (
             Limits(max_manifest_line_bytes=69),
@@ -118,11 +177,11 @@ def test_the_lists_keep_to_the_limits(tmp_path: Path):
         ),
     ):
         with pytest.raises(DataError, match=message):
-            read_audioset(folder, limits)
+            read(folder, limits)
     (folder / "eval_segments.csv").write_text("--PJHxphWEs, 30.000, 40.000, /m/04rlf\n" * 3)
     message = r"^a/ lists more than 2 segments that have a file \(--source\.limits\.max-manifest-rows\)$"
     with pytest.raises(DataError, match=message):
-        read_audioset(folder, Limits(max_manifest_rows=2))
+        read(folder, Limits(max_manifest_rows=2))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +196,7 @@ def test_a_bad_line_of_the_class_list_is_named(tmp_path: Path, row: bytes, messa
     folder = make_folder(tmp_path / "a", "--PJHxphWEs.wav")
     (folder / "class_labels_indices.csv").write_bytes(b"index,mid,display_name\n" + row)
     with pytest.raises(DataError, match=rf"^class_labels_indices\.csv, line 2: {message}"):
-        read_audioset(folder, Limits())
+        read(folder)
 
 
 def test_two_classes_of_one_name_are_refused(tmp_path: Path):
@@ -145,4 +204,4 @@ def test_two_classes_of_one_name_are_refused(tmp_path: Path):
     (folder / "class_labels_indices.csv").write_text("mid,display_name\n/m/1,Speech\n/m/2,Speech\n")
     message = r"^class_labels_indices\.csv gives two classes one display name; make them different$"
     with pytest.raises(DataError, match=message):
-        read_audioset(folder, Limits())
+        read(folder)

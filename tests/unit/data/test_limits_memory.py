@@ -64,6 +64,10 @@ def decode(path: Path, limits: Limits) -> object:
     return decode_image(path, 3, limits)
 
 
+def audioset_of(folder: Path, limits: Limits) -> object:
+    return read_audioset(folder, limits, (frozenset({".wav"}),))
+
+
 def look_at_film(path: Path, limits: Limits) -> None:
     open_video(path, limits).close()
 
@@ -232,7 +236,7 @@ TABLES_AND_FOLDERS = (
     Case("max_manifest_rows", 2, saved("m.jsonl", JSONL), read_manifest, r"^m\.jsonl has more than 1 rows "),
     Case("max_manifest_rows", 2, bounded.parquet(2), read_manifest, r"^m\.parquet has 2 rows; the limit is 1 "),
     Case("max_manifest_rows", 2, bounded.class_folder("a/1", "b/1"), read_folder, "/ holds more than 1 files "),
-    Case("max_manifest_rows", 2, bounded.audioset(2), read_audioset, "/ lists more than 1 segments that have a file "),
+    Case("max_manifest_rows", 2, bounded.audioset(2), audioset_of, "/ lists more than 1 segments that have a file "),
     Case("max_manifest_rows", 2, bounded.idx(2), idx_of, "declares 2 bytes; the limits are .* bytes .* and 1 rows "),
     Case(
         "max_manifest_line_bytes",
@@ -245,7 +249,7 @@ TABLES_AND_FOLDERS = (
         "max_manifest_line_bytes", 18, saved("m.csv", LINES), read_manifest, r"^m\.csv, line 4: longer than 17 bytes "
     ),
     Case("max_manifest_line_bytes", 34, saved("m.jsonl", JSONL), read_manifest, r"^m\.jsonl, line 1: longer than 33 "),
-    Case("max_manifest_line_bytes", 34, bounded.audioset(1), read_audioset, "line 1: longer than 33 bytes "),
+    Case("max_manifest_line_bytes", 34, bounded.audioset(1), audioset_of, "line 1: longer than 33 bytes "),
     Case(
         "max_manifest_field_bytes",
         11,
@@ -258,7 +262,7 @@ TABLES_AND_FOLDERS = (
     Case("max_manifest_columns", 2, bounded.parquet(2), read_manifest, r"^m\.parquet has 2 columns; the limit is 1 "),
     Case("max_classes", 3, saved("m.csv", CSV + "c.png,ape\n"), read_manifest, "^m.csv has 3 classes; the limit is 2 "),
     Case("max_classes", 3, bounded.class_folder("a/1", "b/1", "c/1"), read_folder, "/ has 3 classes; the limit is 2 "),
-    Case("max_classes", 2, bounded.audioset(1), read_audioset, "^class_labels_indices.csv has more than 1 classes "),
+    Case("max_classes", 2, bounded.audioset(1), audioset_of, "^class_labels_indices.csv has more than 1 classes "),
     Case(
         "max_name_characters",
         6,

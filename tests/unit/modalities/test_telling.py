@@ -13,7 +13,7 @@ from perceptio.modalities.contract import Facts
 from perceptio.modalities.image import ImageModality
 from perceptio.modalities.registry import MODALITIES, register
 from perceptio.modalities.streams import Streams, single_stream
-from perceptio.modalities.telling import columns_of, join_files, kind_of, suffixes_of, tell_streams
+from perceptio.modalities.telling import columns_of, join_files, kind_of, media_of, suffixes_of, tell_streams
 from support.samples import make_source
 
 
@@ -288,3 +288,13 @@ def test_columns_that_the_streams_do_not_read_are_said(column: str, reads: str):
 def test_of_two_streams_in_one_file_the_first_says_what_it_is():
     streams = Streams(by_name={"sketch": Sketch(), "hum": Hum(), "image": ImageModality(column="picture")})
     assert columns_of(streams) == {MAIN: "sketch", "picture": "image"}
+
+
+def test_media_are_the_files_that_can_hold_what_is_wanted_and_most_of_it_first():
+    video, audio, image = (MODALITIES[kind].suffixes for kind in ("video", "audio", "image"))
+    assert media_of(("audio", "video")) == media_of(("video", "audio")) == (video, audio)
+    assert media_of(("audio",)) == (audio, video)
+    assert media_of(("video",)) == (video,)
+    assert media_of(("image",)) == (image,)
+    with pytest.raises(UsageError, match=r"^unknown kind 'sound'"):
+        media_of(("sound",))

@@ -1,14 +1,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from perceptio.data.splits import SplitConfig
 from perceptio.errors import DataError, UsageError
+from perceptio.modalities.audio import AudioModality
+from perceptio.modalities.streams import Streams, single_stream
+from perceptio.modalities.video import VideoModality
 from perceptio.runs.config import SourceConfig
 from perceptio.runs.data import choose_workers, prepare_data, survey_data, write_data_files
 from perceptio.runs.folder import RunFolder
 from support.configs import tiny_config
+from support.kinds import make_audio, make_image, make_video
 from support.pictures import CLASSES, make_picture_folder
 
 
@@ -133,3 +138,24 @@ def test_workers_are_as_asked_or_by_what_there_is_to_decode(pictures: Path, monk
     assert choose_workers(None, files) == 8
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert (choose_workers(None, files), choose_workers(5, files)) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("streams", "suffix"),
+    [
+        (None, ".mp4"),
+        (single_stream(AudioModality()), ".wav"),
+        (single_stream(VideoModality()), ".mp4"),
+        (Streams(by_name={"audio": AudioModality(), "video": VideoModality()}), ".mp4"),
+    ],
+)
+def test_of_a_segment_of_audioset_the_file_is_taken_that_holds_what_the_model_reads(
+    tmp_path: Path, streams: Streams | None, suffix: str
+):
+    (tmp_path / "class_labels_indices.csv").write_text("mid,display_name\n/m/1,Speech\n/m/2,Music\n")
+    (tmp_path / "eval_segments.csv").write_text("--PJHxphWEs, 30.000, 40.000, /m/1\n")
+    for make in (make_video, make_audio, make_image):
+        make(tmp_path / "--PJHxphWEs", CLASSES[0], np.random.default_rng(0))
+    found = survey_data(str(tmp_path), SourceConfig(), streams=streams)
+    assert [record.name for record in found.usable] == [f"--PJHxphWEs{suffix}"]
+    assert found.skipped == ()
