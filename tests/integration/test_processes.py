@@ -133,6 +133,32 @@ def test_when_one_process_is_killed_the_first_says_so_before_the_launcher_ends_i
     assert "waited in vain" in (scene.folder / "killed" / "report.html").read_text()
 
 
+@pytest.mark.parametrize("allowed", [0.1, 0.9])
+def test_files_that_go_bad_in_the_shares_of_both_are_counted_together(tmp_path: Path, allowed: float):
+    data = make_picture_folder(tmp_path / "pictures", per_class=15)
+    config = tiny_config(data, epochs=3)
+    config = replace(config, source=replace(config.source, max_skipped=allowed, remember=False))
+    (tmp_path / "config.json").write_text(dump(to_json(config)))
+    arguments = ("train", "--config", "config.json", "--workers", "0", "--device", "cpu", "--out", "run")
+    done = launch(*arguments, cwd=tmp_path, trouble=Trouble(spoil="pictures/disc/*.png"))
+    run = tmp_path / "run"
+    listed = [line.split(",")[0] for line in (run / "skipped.csv").read_text().splitlines()[1:]]
+    assert len(set(listed)) == len(listed)
+    assert all(name.startswith("disc/") for name in listed)
+    facts = json.loads((run / "run.json").read_text())
+    assert sum(facts["lost"].values()) == len(listed) >= 5
+    assert done.stderr.count("went bad in mid-run: no such file. In training another sample") == 1
+    if allowed == 0.1:
+        (said,) = done.errors
+        assert said.startswith(f"error: {len(listed)} of 45 samples cannot be used, {len(listed)} of them since")
+        assert (facts["ended"], read_newest_checkpoint(run / "checkpoints").state.step) == ("failed", 3)
+    else:
+        assert done.code == 0, done.stderr
+        assert facts["ended"] == "finished"
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert rows[0]["num_lost"] == 0 < rows[1]["num_lost"] <= rows[2]["num_lost"] <= len(listed)
+
+
 def test_a_process_whose_samples_lack_a_stream_keeps_step_with_the_others(tmp_path: Path):
     """Few pictures have a signal beside them: in most steps one process sees none, and its weights need gradients."""
     random = np.random.default_rng(0)

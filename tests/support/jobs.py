@@ -28,6 +28,7 @@ from perceptio.training.job import (
     StepReport,
     TrainingWarning,
 )
+from perceptio.training.lost_files import FileLost, LostFiles
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.processes import Processes
@@ -58,6 +59,7 @@ def make_job(
     dropout: float = 0.0,
     learning_rate: float = 3e-3,
     num_blocks: int = 2,
+    allowed: float = 1.0,
 ) -> Job:
     """Returns a job of three steps an epoch; it is evaluated on its own training pictures."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +103,9 @@ def make_job(
         checkpoints=folder / "checkpoints",
         log=MetricLog(folder / "metrics.jsonl"),
         facts={},
+        lost=LostFiles(
+            {record.name: "train" for record in source.records}, (), allowed=allowed, path=folder / "skipped.csv"
+        ),
     )
 
 
@@ -112,6 +117,7 @@ class Recorder:
         self.evaluations: list[EvaluationReport] = []
         self.save_failures: list[SaveFailure] = []
         self.warnings: list[TrainingWarning] = []
+        self.lost: list[FileLost] = []
 
     def __call__(self, report: Event) -> None:
         """Takes a report."""
@@ -120,6 +126,7 @@ class Recorder:
             EvaluationReport: self.evaluations,
             SaveFailure: self.save_failures,
             TrainingWarning: self.warnings,
+            FileLost: self.lost,
         }
         kinds[type(report)].append(report)
 

@@ -19,11 +19,12 @@ class Trouble:
 
     fail: str | None = None
     stop_at: int | None = None
+    spoil: str | None = None
     rank: int = 1
 
     def options(self) -> list[str]:
         """Returns the options of `support.one_of_many`."""
-        chosen = {"fail": self.fail, "stop-at": self.stop_at, "rank": self.rank}
+        chosen = {"fail": self.fail, "stop-at": self.stop_at, "spoil": self.spoil, "rank": self.rank}
         return [f"--{name}={value}" for name, value in chosen.items() if value is not None]
 
 

@@ -5,6 +5,7 @@
                  or kill (SIGKILL); in the first checkpoint: gather (before the state is collected), write (in
                  writing it) or kill-in-save; begin (before the data is read)
 --stop-at N      SIGINT to process R when it has taken N steps
+--spoil PATTERN  files of the current folder that process R removes when it has taken 4 steps
 --rank R         the process in which that happens (1)
 """
 
@@ -69,6 +70,20 @@ def stop_at(number: int) -> None:
         if now + 1 == number:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getppid(), signal.SIGTERM)
+        return found
+
+    TrainStep.run = step  # type: ignore[method-assign]
+
+
+def spoil(pattern: str) -> None:
+    """Removes files in mid-run."""
+    run = TrainStep.run
+
+    def step(self: TrainStep, now: int) -> Any:
+        found = run(self, now)
+        if now + 1 == STEP:
+            for path in Path().glob(pattern):
+                path.unlink()
         return found
 
     TrainStep.run = step  # type: ignore[method-assign]
@@ -154,12 +169,15 @@ def run() -> int:
     parser.add_argument("--record", type=Path)
     parser.add_argument("--fail")
     parser.add_argument("--stop-at", type=int)
+    parser.add_argument("--spoil")
     parser.add_argument("--rank", type=int, default=1)
     chosen = parser.parse_args(sys.argv[1:split])
     if chosen.record is not None:
         record(chosen.record)
     if chosen.stop_at is not None and chosen.rank == RANK:
         stop_at(chosen.stop_at)
+    if chosen.spoil is not None and chosen.rank == RANK:
+        spoil(chosen.spoil)
     if chosen.fail is not None and chosen.rank == RANK:
         fail(chosen.fail)
     return main(sys.argv[split:])

@@ -7,11 +7,14 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from perceptio.data.names import Split
+from perceptio.data.records import Skipped
 from perceptio.errors import DataError, PerceptioError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.inputs.streams import StreamsInputConfig
@@ -19,6 +22,7 @@ from perceptio.models.perceiver import Perceiver, build_perceiver
 from perceptio.runs.machine import connect
 from perceptio.training.checkpoint import load_optimizer, optimizer_tensors, weight_tensors
 from perceptio.training.exchange import average
+from perceptio.training.lost_files import FileLost, LostFiles
 from perceptio.training.optimizers import OptimizerConfig, build_optimizer
 from perceptio.training.processes import Processes
 from perceptio.training.sharding import copy_whole, shard, whole
@@ -134,6 +138,21 @@ def sharding(processes: Processes) -> dict[str, Any]:
     return {**found, "share": held / total}
 
 
+def lost_files(processes: Processes) -> list[Any]:
+    """Returns what a process knows and is told of files that itself or the other one could not read."""
+    told: list[FileLost] = []
+    splits: dict[str, Split] = dict.fromkeys("abcdefghij", "train")
+    files = LostFiles(splits, (), allowed=0.2, path=Path("run/skipped.csv"))
+
+    def add(first: str, second: str) -> bool:
+        own = [Skipped(name, "gone") for name in (first, second)[processes.rank]]
+        return files.add(own, processes, told.append)
+
+    found = [add("", ""), add("", "b"), add("ab", "b")]
+    refused = said(lambda: add("", "c"))
+    return [found, [entry.name for entry in files.found], [event.name for event in told], refused]
+
+
 def lost(processes: Processes) -> list[Any]:
     """Returns what the first process is told when the second fails in the midst of what both do."""
 
@@ -153,6 +172,7 @@ def main() -> None:
     with processes.connected():
         found = {"errors": errors(processes), "values": values(processes), "sharding": sharding(processes)}
         found["averages"] = averages(processes)
+        found["lost files"] = lost_files(processes)
     found["lost"] = lost(processes)
     sys.stdout.write(json.dumps(found) + "\n")
 

@@ -327,4 +327,6 @@ def _document(result: "RunResult") -> Mapping[str, Any]:
         "ended": result.ended,
         "best_epoch": result.best_epoch,
         "test": dict(result.test),
+        "measured_on": {split: len(found.predictions.indices) for split, found in result.measured.items()},
+        "unread": {split: len(found.predictions.failures) for split, found in result.measured.items()},
     }

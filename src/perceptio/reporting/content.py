@@ -21,7 +21,8 @@ class Headline:
         metric: in words, such as "accuracy" or "mean average precision".
         value: of the best epoch's weights.
         split: the files it was measured on: "test" or "validation".
-        num_samples: in that split.
+        num_samples: on how many of them.
+        num_unread: how many others of that split could not be read.
         interval: the 95 % interval, such as of `wilson_interval`.
         chance: the value that needs no model.
         chance_class: the class that gives `chance` when it is always answered; None if chance is no such thing.
@@ -31,6 +32,7 @@ class Headline:
     value: float
     split: str
     num_samples: int
+    num_unread: int = 0
     interval: tuple[float, float] | None = None
     chance: float | None = None
     chance_class: str | None = None

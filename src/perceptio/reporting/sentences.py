@@ -17,7 +17,7 @@ def result_sentence(headline: Headline) -> str:
     """Says what was measured, on what, how sure that is, and what needs no model at all."""
     # A split is one word; other data says itself what it is, such as "all of photos".
     is_split = " " not in headline.split
-    samples = things(headline.num_samples, f"{headline.split} sample" if is_split else "sample")
+    samples = measured_on(headline, f"{headline.split} sample" if is_split else "sample")
     if not is_split:
         samples += f", {headline.split},"
     if headline.metric == "accuracy":
@@ -26,12 +26,26 @@ def result_sentence(headline: Headline) -> str:
         parts = [f"{headline.metric} of {percent(headline.value)} on {samples}"]
     if headline.interval is not None:
         parts[0] += f" (95 % interval {interval(*headline.interval)})"
+    if headline.num_unread:
+        parts.append(unread_text(headline))
     if headline.chance is not None and headline.chance_class is not None:
         parts.append(f'always saying "{headline.chance_class}" gives {percent(headline.chance)}')
     elif headline.chance is not None:
         parts.append(f"the chance level is {percent(headline.chance)}")
     sentence = "; ".join(parts) + "."
     return sentence[:1].upper() + sentence[1:]
+
+
+def measured_on(headline: Headline, noun: str) -> str:
+    """Returns how many samples were measured, of how many where some could not be read: "8 of 18 samples"."""
+    if not headline.num_unread:
+        return things(headline.num_samples, noun)
+    return f"{count(headline.num_samples)} of {things(headline.num_samples + headline.num_unread, noun)}"
+
+
+def unread_text(headline: Headline) -> str:
+    """Returns how many samples the result leaves out."""
+    return f"{count(headline.num_unread)} could not be read"
 
 
 def predict_command(content: ReportContent) -> str:
@@ -87,6 +101,9 @@ def limits(content: ReportContent) -> tuple[str, ...]:
         if high - low > WIDE_INTERVAL:
             samples = things(headline.num_samples, f"{headline.split} sample")
             found.append(f"There are only {samples}: the result is known to {interval(low, high)} % and no better.")
+    if headline is not None and headline.num_unread:
+        samples = things(headline.num_samples + headline.num_unread, f"{headline.split} sample")
+        found.append(f"It leaves out {count(headline.num_unread)} of {samples}, which could not be read.")
     small = [row.name for row in content.per_class if row.count < FEW_SAMPLES]
     if small:
         found.append(f"Fewer than {FEW_SAMPLES} samples measure {_some(small)}: those rows say little.")

@@ -28,7 +28,7 @@ class SourceConfig:
     kinds: tuple[str, ...] = ()
     """What the files hold, such as image, or video and audio; empty: their names tell. A recipe says it itself."""
     max_skipped: float = 0.1
-    """Share of files that may be unusable before the run stops."""
+    """Share of files that may be unusable, from the start or since, before the run stops."""
     check: Literal["auto", "header", "full"] = "auto"
     """Read every file's header before training, or decode it whole; auto decodes sets of up to 5,000 files."""
     validation_is_test: bool = False

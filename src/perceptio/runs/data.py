@@ -1,6 +1,5 @@
 """From --data to the samples of each split: open, probe, find copies, split."""
 
-import csv
 import hashlib
 import os
 import re
@@ -8,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from perceptio.data.items import size_of
 from perceptio.data.names import Split, printable
 from perceptio.data.probe import Looking, probe
 from perceptio.data.records import Record, Skipped, Source
+from perceptio.data.skipped_file import write_skipped
 from perceptio.data.sources import open_source
 from perceptio.data.split_file import write_split
 from perceptio.data.splits import assign_splits
@@ -245,20 +244,6 @@ def write_data_files(folder: RunFolder, prepared: PreparedData) -> None:
     """Writes split.csv and skipped.csv."""
     write_split(folder.split, prepared.survey.usable, prepared.splits, prepared.survey.size_of)
     write_skipped(folder.skipped, prepared.survey.skipped)
-
-
-def write_skipped(path: Path, skipped: Sequence[Skipped]) -> None:
-    """Writes one row for each file that could not be used."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "reason"])
-        writer.writerows((entry.name, entry.reason) for entry in skipped)
-
-
-def read_skipped(path: Path) -> list[Skipped]:
-    """Reads what `write_skipped` wrote."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Skipped(name=row["file"], reason=row["reason"]) for row in csv.DictReader(file)]
 
 
 def choose_workers(asked: int | None, source: Source) -> int:

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perceptio.reporting.numbers import count, interval, percent, things
+from perceptio.reporting.sentences import measured_on, unread_text
 from perceptio.runs.lines import main_metric_of
 from perceptio.runs.measured import Measured, headline
-from perceptio.runs.report_content import Finished
+from perceptio.runs.report_content import Finished, lost_text
 from perceptio.tasks.metrics import most_confused, multi_label_table, per_class_table
 
 Line = tuple[str, str]
@@ -24,11 +25,12 @@ def ending_lines(
         num_suspects: validation and test labels that the model surely contradicts.
     """
     folder, ended, path = run.folder, run.facts["ended"], shlex.quote(str(run.folder.path))
+    lost = [("Lost", f"{text}; listed in {folder.skipped}") for text in [lost_text(run.facts)] if text]
     if ended == "interrupted":
-        return (("Stopped", f"saved; go on with: perceptio train --resume {path}"),)
+        return (*lost, ("Stopped", f"saved; go on with: perceptio train --resume {path}"))
     if ended == "failed":
         return (("Report", str(folder.report)),)
-    lines = [_why(ended, run.config.epochs, run.history, run.best)]
+    lines = [*lost, _why(ended, run.config.epochs, run.history, run.best)]
     if measured is None:
         lines.append(("Test", "no test result: no evaluation gave a number"))
     else:
@@ -57,13 +59,11 @@ def _why(ended: str, epochs: float, history: Sequence[Mapping[str, Any]], best: 
 def result_text(measured: Measured) -> str:
     """Returns the main result with its interval and what needs no model."""
     head = headline(measured)
+    samples, unread = measured_on(head, "sample"), f"; {unread_text(head)}" if head.num_unread else ""
     if head.interval is None:
-        return f"mean average precision {percent(head.value)} on {things(head.num_samples, 'sample')}"
+        return f"mean average precision {percent(head.value)} on {samples}{unread}"
     chance = f'; always saying "{head.chance_class}" gives {percent(head.chance)}' if head.chance is not None else ""
-    return (
-        f"{percent(head.value)} of {things(head.num_samples, 'sample')} (95 % interval {interval(*head.interval)})"
-        f"{chance}"
-    )
+    return f"{percent(head.value)} of {samples} (95 % interval {interval(*head.interval)}){unread}{chance}"
 
 
 def weakness_text(measured: Measured) -> str:

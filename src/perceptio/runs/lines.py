@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perceptio.training.job import EvaluationReport, Event, SaveFailure, StepReport, TrainingWarning, WorkerLoss
+from perceptio.training.lost_files import FileLost
 
 PLAIN_SECONDS = 60.0
 LABEL_COLUMNS = 10
@@ -62,19 +63,26 @@ def evaluation_line(report: EvaluationReport) -> str:
     epochs = report.num_steps / report.steps_per_epoch
     trained = "" if row["train_loss"] is None else f" train_loss {row['train_loss']:.4f}"
     best = " best" if report.is_best else ""
+    lost = f" lost {row['num_lost']}" if row["num_lost"] else ""
     return (
         f"epoch {row['epoch']:g}/{epochs:g}{trained} validation_loss {row['validation_loss']:.4f} "
-        f"{metric} {row[metric]:.4f} elapsed {row['seconds']:.0f} s left {report.seconds_left:.0f} s{best}"
+        f"{metric} {row[metric]:.4f} elapsed {row['seconds']:.0f} s left {report.seconds_left:.0f} s{lost}{best}"
     )
 
 
-def warning_line(report: SaveFailure | TrainingWarning | WorkerLoss) -> str:
+def warning_line(report: SaveFailure | TrainingWarning | WorkerLoss | FileLost) -> str:
     """Returns what went wrong while training goes on."""
     if isinstance(report, WorkerLoss):
         blamed = "; ".join(f"{skipped.name}: {skipped.reason}" for skipped in report.quarantined)
         return (
             f"warning: the processes that read files were started again, since {report.reason}. "
             f"{'Left out from here on: ' + blamed if blamed else 'No file is to blame'}"
+        )
+    if isinstance(report, FileLost):
+        return (
+            f"warning: {report.name} went bad in mid-run: {report.reason}. In training another sample takes its place, "
+            "validation and test leave it out. The line of each evaluation has the number of such files, and "
+            f"{report.listed_in} lists them"
         )
     if isinstance(report, TrainingWarning):
         return f"warning: {report.text}"

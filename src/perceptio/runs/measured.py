@@ -95,14 +95,16 @@ def headline(measured: Measured) -> Headline:
     """Returns the main result with its interval and what needs no model."""
     value, total = measured.values[measured.task.main_metric], len(measured.predictions.indices)
     name = metrics.in_words(measured.task.main_metric)
+    unread = sum(entry.num_samples for entry in measured.predictions.failures)
     if measured.confusion is None:
-        return Headline(metric=name, value=value, split=measured.split, num_samples=total)
+        return Headline(metric=name, value=value, split=measured.split, num_samples=total, num_unread=unread)
     chance_class, chance = metrics.majority_share(measured.rows.argmax(axis=1), len(measured.classes))
     return Headline(
         metric=name,
         value=value,
         split=measured.split,
         num_samples=total,
+        num_unread=unread,
         interval=metrics.wilson_interval(int(np.trace(measured.confusion)), total),
         chance=chance,
         chance_class=measured.classes[chance_class],

@@ -10,6 +10,7 @@ import numpy as np
 
 from perceptio.data.dataset import TrainingSamples, View
 from perceptio.data.records import Record
+from perceptio.data.skipped_file import read_skipped
 from perceptio.data.splits import SplitConfig
 from perceptio.errors import FileError
 from perceptio.modalities.streams import StreamReader
@@ -23,8 +24,9 @@ from perceptio.reporting.content import (
     SeenSample,
     SkippedFile,
 )
+from perceptio.reporting.numbers import things
 from perceptio.runs.config import RunConfig
-from perceptio.runs.data import SPLITS, PreparedData, Survey, read_skipped
+from perceptio.runs.data import SPLITS, PreparedData, Survey
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.serialisation import to_json
 from perceptio.tasks import metrics
@@ -132,7 +134,21 @@ def describe_split(survey: Survey, config: SplitConfig, seed: int) -> str:
     return f"The data gives {names}; {shares} was drawn from {source}, {rule}."
 
 
+def lost_text(facts: Mapping[str, Any]) -> str:
+    """Says how many samples went bad in mid-run, by split; nothing if none did."""
+    lost = {split: number for split, number in facts.get("lost", {}).items() if number}
+    if not lost:
+        return ""
+    parts = ", ".join(f"{number:,} for {'training' if split == 'train' else split}" for split, number in lost.items())
+    return f"{things(sum(lost.values()), 'sample')} went bad in mid-run: {parts}"
+
+
 def _notes(run: Finished) -> tuple[str, ...]:
+    lost = lost_text(run.facts)
+    return (*_notes_on_the_end(run), *([f"{lost}; see the skipped files."] if lost else []))
+
+
+def _notes_on_the_end(run: Finished) -> tuple[str, ...]:
     best = f"since epoch {run.best_epoch:g}" if run.best_epoch is not None else "in any epoch"
     return {
         "patience": (f"Training stopped early: no better validation result {best}.",),
@@ -147,10 +163,14 @@ def _validation_headline(run: Finished) -> Headline | None:
     name = run.task.main_metric
     value = None if run.best is None else run.best.get(f"validation_{name}")
     records = run.prepared.records("validation")
-    if value is None or not records:
+    if run.best is None or value is None or not records:
         return None
+    unread = run.best.get("num_lost_validation", 0)  # rows of earlier runs do not have it
+    read = len(records) - unread
     if run.task.kind == "multi_label":
-        return Headline(metric=metrics.in_words(name), value=value, split="validation", num_samples=len(records))
+        return Headline(
+            metric=metrics.in_words(name), value=value, split="validation", num_samples=read, num_unread=unread
+        )
     place = {label: number for number, label in enumerate(run.prepared.classes)}
     true = np.array([place[record.labels[0]] for record in records])
     chance_class, chance = metrics.majority_share(true, len(place))
@@ -158,8 +178,9 @@ def _validation_headline(run: Finished) -> Headline | None:
         metric=metrics.in_words(name),
         value=value,
         split="validation",
-        num_samples=len(records),
-        interval=metrics.wilson_interval(round(value * len(records)), len(records)),
+        num_samples=read,
+        num_unread=unread,
+        interval=metrics.wilson_interval(round(value * read), read),
         chance=chance,
         chance_class=run.prepared.classes[chance_class],
     )

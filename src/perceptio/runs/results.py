@@ -74,7 +74,13 @@ def finish_run(run: Finished, measured: Mapping[str, Measured], device: torch.de
         content = _with_result(content, run, measured)
         content = replace(content, attention=_draw_attention(run, model, measured["test"]))
         num_suspects = content.num_suspects
-        run.folder.update_facts({"test": dict(measured["test"].values), "suspects": num_suspects})
+        run.folder.update_facts(
+            {
+                "test": dict(measured["test"].values),
+                "measured_on": {split: len(found.predictions.indices) for split, found in measured.items()},
+                "suspects": num_suspects,
+            }
+        )
     write_report(content, run.folder.report)
     write_model_card(content, run.folder.card)
     return RunResult(
@@ -84,7 +90,7 @@ def finish_run(run: Finished, measured: Mapping[str, Measured], device: torch.de
         test=measured["test"].values if measured else {},
         measured=measured,
         num_suspects=num_suspects,
-        ending=ending_lines(run, measured.get("test"), example=_example(run), num_suspects=num_suspects or 0),
+        ending=ending_lines(run, measured.get("test"), example=_example(run, measured), num_suspects=num_suspects or 0),
     )
 
 
@@ -94,9 +100,12 @@ def learned_unsure_at(validated: Measured) -> float | None:
     return unsure_at(found.max(axis=1), found.argmax(axis=1) == validated.rows.argmax(axis=1))
 
 
-def _example(run: Finished) -> str:
-    """Returns a test file to try the model on; nothing where samples are no files of their own."""
-    items = run.prepared.survey.source.load(run.prepared.records("test")[0]).values()
+def _example(run: Finished, measured: Mapping[str, Measured]) -> str:
+    """Returns a test file to try the model on, one that was read; nothing where samples are no files of their own."""
+    if not measured:
+        return ""
+    test = measured["test"]
+    items = run.prepared.survey.source.load(test.records[test.predictions.indices[0]]).values()
     return next((shown_path(item) for item in items if isinstance(item, Path)), "")
 
 

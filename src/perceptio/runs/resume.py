@@ -156,7 +156,7 @@ def _read_checkpoint(folder: RunFolder, step: int | None, processes: Processes, 
 
 def _clear_half_written(folder: RunFolder) -> list[str]:
     """Deletes what a kill left of files that only a training run writes; returns what could not be deleted."""
-    files = (folder.config, folder.split, folder.metrics, folder.weights)
+    files = (folder.config, folder.split, folder.skipped, folder.metrics, folder.weights)
     left = [path for file in files for path in sorted(folder.path.glob(f".tmp-{file.name}-*"))]
     return [problem for problem in map(discard, left) if problem is not None]
 

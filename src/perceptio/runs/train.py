@@ -22,14 +22,13 @@ from perceptio.runs.budget import Deadline, ending_seconds, fit_to_time, planned
 from perceptio.runs.check import check_batches, refuse_equal_samples
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import (
+    SPLITS,
     PreparedData,
     Survey,
     admitted,
     prepare_data,
-    read_skipped,
     survey_data,
     write_data_files,
-    write_skipped,
 )
 from perceptio.runs.exactness import exactness_facts
 from perceptio.runs.folder import RunFolder, create_run_folder
@@ -61,6 +60,7 @@ from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, c
 from perceptio.training.checkpoint import Checkpoint, LoopState
 from perceptio.training.fit import fit
 from perceptio.training.job import FitResult, Job, Report
+from perceptio.training.lost_files import LostFiles
 from perceptio.training.memory import peak_memory_bytes
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.processes import Processes
@@ -254,34 +254,30 @@ def run_training(
         if processes.is_first:
             log.cut_after(resume.state.step if resume else 0)
 
-    job = _job(bench, options, log)
     report: Report = deadline.watching(screen.training)
     with processes.agreed():
         if options.tensorboard and processes.is_first:
             report = with_tensorboard(report, bench.folder.path, first_step=resume.state.step if resume else 0)
-    with stop_on_signals() as stop:
+    lost = bench.lost_files()
+    job = _job(bench, options, log, lost, report)
+    # Signals are still caught when a failure is reported: a launcher that sees another process end sends SIGTERM, which
+    # must not end this one before it has said why.
+    with stop_on_signals() as stop, _failure_reported(bench, lost), repeatable(bench.config.training.exact):
         should_stop = deadline.or_asked(partial(_answering, stop, screen))
-        try:
-            # Once more inside: the report says what the message will, not what the library below said.
-            with processes.connected(), repeatable(bench.config.training.exact):
-                result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
-        except Exception as error:
-            # Signals are still caught: a launcher that sees another process end sends SIGTERM, which must not end this
-            # one before it has said why.
-            if processes.is_first:
-                _report_failure(bench, error)
-            raise
+        result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
     signals = [number for number in processes.gather(stop.number) if number is not None]
     if result.ended == "interrupted" and not signals:
         result = replace(result, ended="time")
-    failures = [failure for own in processes.gather(result.failures) for failure in own]
     is_measured = result.ended != "interrupted" and result.state.best_step is not None
-    measured = _measure_best(bench, ("validation", "test")) if is_measured else {}
+    measured: Mapping[str, Measured] = {}
+    if is_measured:
+        with _failure_reported(bench, lost):
+            measured = _measure_best(bench, ("validation", "test"), lost, report)
     finished = RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
     # The others wait: a launcher that sees one process end may end the one that still writes.
     with processes.agreed():
         if processes.is_first:
-            finished = _finish(bench, replace(result, failures=tuple(failures)), measured)
+            finished = _finish(bench, result, measured, lost)
             for label, text in finished.ending:
                 screen.plain.fact(label, text)
     bench.accelerator.end_training()
@@ -296,7 +292,7 @@ def _answering(stop: StopRequest, screen: Screen) -> bool:
     return stop()
 
 
-def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
+def _job(bench: Workbench, options: TrainOptions, log: MetricLog, lost: LostFiles, report: Report) -> Job:
     def keep_best(weights: Mapping[str, Tensor], state: LoopState) -> None:
         write_model(bench.folder.weights, weights, replace(model_facts(bench), step=state.step))
 
@@ -307,7 +303,7 @@ def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
         samples=bench.training_samples(),
         targets=bench.targets("train"),
         prepare=bench.config.streams.prepare,
-        evaluate=partial(bench.evaluate, batches=validation, targets=targets),
+        evaluate=partial(bench.evaluate, batches=validation, targets=targets, lost=lost, report=report),
         keep_best=keep_best,
         config=bench.config.training,
         epochs=bench.config.epochs,
@@ -318,6 +314,7 @@ def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
         checkpoints=bench.folder.checkpoints,
         log=log,
         facts=exactness_facts(bench, options),
+        lost=lost,
         sharding=options.sharding,
         blocks=bench.shard_blocks(),
         allowance=bench.reader.allowance(whole=False),
@@ -326,7 +323,7 @@ def _job(bench: Workbench, options: TrainOptions, log: MetricLog) -> Job:
     )
 
 
-def _measure_best(bench: Workbench, splits: Sequence[str]) -> Mapping[str, Measured]:
+def _measure_best(bench: Workbench, splits: Sequence[str], lost: LostFiles, report: Report) -> Mapping[str, Measured]:
     """Measures the best weights on some splits, all processes together; empty in all but the first."""
     best: dict[str, Tensor] = {}
     with bench.processes.agreed():
@@ -335,7 +332,10 @@ def _measure_best(bench: Workbench, splits: Sequence[str]) -> Mapping[str, Measu
     model = bench.new_model()
     model.load_state_dict(bench.processes.share(best), assign=True)
     model.to(bench.accelerator.device)
-    shares = {split: bench.predict(model, bench.evaluation_batches(split), bench.targets(split)) for split in splits}
+    shares = {
+        split: bench.predict(model, bench.evaluation_batches(split), bench.targets(split), lost, report)
+        for split in splits
+    }
     with bench.processes.agreed():
         if not bench.processes.is_first:
             return {}
@@ -351,9 +351,8 @@ def _measure_best(bench: Workbench, splits: Sequence[str]) -> Mapping[str, Measu
         }
 
 
-def _finish(bench: Workbench, result: FitResult, measured: Mapping[str, Measured]) -> RunResult:
-    known = read_skipped(bench.folder.skipped)  # before a restart other files may have failed
-    write_skipped(bench.folder.skipped, list(dict.fromkeys([*known, *result.failures])))
+def _finish(bench: Workbench, result: FitResult, measured: Mapping[str, Measured], lost: LostFiles) -> RunResult:
+    lost.write()
     bench.folder.update_facts(
         {
             "ended": result.ended,
@@ -361,6 +360,7 @@ def _finish(bench: Workbench, result: FitResult, measured: Mapping[str, Measured
             "steps": result.state.step,
             "seconds": result.state.seconds,
             "micro_batch_size": result.state.micro_batch_size,
+            "lost": _lost_by_split(lost),
             "peak_memory_bytes": peak_memory_bytes(bench.accelerator.device),
         }
     )
@@ -369,9 +369,27 @@ def _finish(bench: Workbench, result: FitResult, measured: Mapping[str, Measured
     )
 
 
-def _report_failure(bench: Workbench, error: Exception) -> None:
+def _lost_by_split(lost: LostFiles) -> dict[str, int]:
+    return {split: lost.count(split) for split in SPLITS}
+
+
+@contextmanager
+def _failure_reported(bench: Workbench, lost: LostFiles) -> Iterator[None]:
+    """Writes the report of what there is when training or measuring fails; the first process does so for all."""
+    try:
+        # Once more inside: the report says what the message will, not what the library below said.
+        with bench.processes.connected():
+            yield
+    except Exception as error:
+        if bench.processes.is_first:
+            _report_failure(bench, error, lost)
+        raise
+
+
+def _report_failure(bench: Workbench, error: Exception, lost: LostFiles) -> None:
     """Writes the report of what there is. Where that fails too, the first error is still the one that people see."""
     try:
+        lost.write()
         rows = MetricLog(bench.folder.metrics).rows()
         best = read_model(bench.folder.weights)[1].step if bench.folder.weights.is_file() else None
         bench.folder.update_facts(
@@ -379,6 +397,7 @@ def _report_failure(bench: Workbench, error: Exception) -> None:
                 "ended": "failed",
                 "failure": " ".join(str(error).split()) or type(error).__name__,
                 "best_step": best,
+                "lost": _lost_by_split(lost),
                 "seconds": rows[-1]["seconds"] if rows else None,
                 "peak_memory_bytes": peak_memory_bytes(bench.accelerator.device),
             }

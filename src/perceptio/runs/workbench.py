@@ -24,7 +24,8 @@ from perceptio.runs.data import PreparedData, choose_workers
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device
 from perceptio.tasks.classification import TargetTable, Task, build_task
-from perceptio.training.job import check_batch_size, effective_batch_size
+from perceptio.training.job import Report, check_batch_size, effective_batch_size
+from perceptio.training.lost_files import LostFiles
 from perceptio.training.memory import parts_of_at_most
 from perceptio.training.processes import Processes
 from perceptio.training.sharding import Sharding
@@ -131,13 +132,32 @@ class Workbench:
             )
         return ShardBlocks(source.shards_of(self.prepared.records("train")), together)
 
-    def evaluate(self, model: nn.Module, batches: EvaluationBatches, targets: TargetTable) -> Mapping[str, float]:
-        """Returns loss and metrics of a model on labelled batches, those of all processes together."""
-        found = self.predict(model, batches, targets)
+    def lost_files(self) -> LostFiles:
+        """Returns the list, empty as yet, of what goes bad while the run trains and is measured."""
+        survey = self.prepared.survey
+        return LostFiles(
+            self.prepared.splits, survey.skipped, allowed=self.config.source.max_skipped, path=self.folder.skipped
+        )
+
+    def evaluate(
+        self, model: nn.Module, batches: EvaluationBatches, targets: TargetTable, lost: LostFiles, report: Report
+    ) -> Mapping[str, float]:
+        """Returns loss and metrics of a model on labelled batches; arguments and errors are those of `predict`."""
+        found = self.predict(model, batches, targets, lost, report)
         return self.processes.first_does(lambda: score(join(found), targets, self.task))
 
-    def predict(self, model: nn.Module, batches: EvaluationBatches, targets: TargetTable) -> list[Predictions]:
-        """Returns each process's answers on its share of labelled batches; to the first process alone."""
+    def predict(
+        self, model: nn.Module, batches: EvaluationBatches, targets: TargetTable, lost: LostFiles, report: Report
+    ) -> list[Predictions]:
+        """Returns each process's answers on its share of labelled batches; to the first process alone.
+
+        Args:
+            lost: is given the files that cannot be read.
+            report: is told of the first of them.
+
+        Raises:
+            DataError: more of the run's samples are unusable than may be.
+        """
         with self.processes.agreed():
             share = predict_share(
                 model,
@@ -148,6 +168,7 @@ class Workbench:
                 views_at_once=views_at_once(self.config, self.processes.count),
                 targets=targets,
             )
+        lost.add(share.failures, self.processes, report)
         return self.processes.gather_to_first(share)
 
     def new_model(self) -> Perceiver:

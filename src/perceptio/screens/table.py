@@ -29,6 +29,8 @@ class EpochTable:
             f"{clock(row['seconds'] - (self._seconds or 0.0)):>9}{clock(report.seconds_left):>9}"
             f"{'  best' if report.is_best else ''}"
         )
+        if row["num_lost"]:
+            lines[-1] += f"  {row['num_lost']} lost"
         self._seconds = row["seconds"]
         return lines
 

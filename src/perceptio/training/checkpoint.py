@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from perceptio.data.records import Skipped
 from perceptio.disk import DISK, Disk, discard, make_folder, move, require_room, write_new
 from perceptio.errors import DataError
 from perceptio.training.checkpoint_folders import MANIFEST, aside, step_folder, steps_in
@@ -43,6 +44,7 @@ class LoopState:
         seconds: time spent training so far, over all restarts.
         micro_batch_size: samples that a process runs at once where memory did not suffice for as many as the config
             says, else None.
+        lost: files that went bad in mid-run.
     """
 
     step: int = 0
@@ -52,6 +54,7 @@ class LoopState:
     window_steps: int = 0
     seconds: float = 0.0
     micro_batch_size: int | None = None
+    lost: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +253,8 @@ def _read(path: Path, step: int, disk: Disk) -> Checkpoint:
     facts = fields.pop("facts")
     if fields["best_key"] is not None:
         fields["best_key"] = tuple(fields["best_key"])
+    # Checkpoints of earlier runs do not have them.
+    fields["lost"] = tuple(Skipped(**entry) for entry in fields.get("lost", ()))
     average = contents.get("average.safetensors")
     return Checkpoint(
         path=path,

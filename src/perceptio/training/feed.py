@@ -8,7 +8,6 @@ from accelerate import Accelerator
 from perceptio.data.batches import Batch
 from perceptio.data.lasting import LastingBatches, Loss
 from perceptio.data.order import TrainingOrder
-from perceptio.data.records import Skipped
 from perceptio.errors import DataError
 from perceptio.training.job import Job, Report, WorkerLoss
 
@@ -20,7 +19,6 @@ class Feed:
 
     Attributes:
         order: which samples a micro-batch has, and how they are mixed.
-        failures: files that could not be read so far.
         seconds_waited: time spent waiting for batches so far.
     """
 
@@ -32,7 +30,6 @@ class Feed:
         self.job = job
         self.accelerator = accelerator
         self.report = report
-        self.failures: list[Skipped] = []
         self.seconds_waited = 0.0
         self.restart(first_step, num_micro_batches)
 
@@ -72,7 +69,7 @@ class Feed:
         """Returns the next micro-batch: its own samples, then the partners that they are mixed with.
 
         Raises:
-            DataError: when too many files in a row cannot be read, or the disk or network fails.
+            DataError: when the disk or network fails.
         """
         began = time.monotonic()
         try:
@@ -80,10 +77,17 @@ class Feed:
         except OSError as error:
             raise DataError(_unreachable(error)) from error
         self.seconds_waited += time.monotonic() - began
-        self.failures.extend(batch.failures)
-        if len(batch) != len(next(self._asked)):
-            raise DataError(_unreadable(batch))
+        self._num_asked = len(next(self._asked))
         return batch
+
+    def check_whole(self, batch: Batch) -> None:
+        """Checks that the batch handed out last has all its samples, be they stand-ins.
+
+        Raises:
+            DataError: when too many files in a row cannot be read.
+        """
+        if len(batch) != self._num_asked:
+            raise DataError(_unreadable(batch))
 
     def _tell(self, loss: Loss) -> None:
         self.report(WorkerLoss(reason=loss.reason, quarantined=loss.quarantined))

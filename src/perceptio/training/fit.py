@@ -45,6 +45,7 @@ def fit(
     if resume is not None:
         state = resume.state
         job.model.load_state_dict(dict(resume.model))
+    job.lost.restore(state.lost)
     job.model.checkpoint_activations = job.config.checkpoint_activations
     plain: nn.Module | None = None
     if job.sharding == "full" and processes.count > 1:
@@ -148,16 +149,16 @@ class _Loop:
             # One process may have got the signal alone; all must leave at the same step.
             stop = self.processes.any(should_stop())
             if evaluated or stop:
-                self.saver.save(self.state)
+                self._save()
             if stop and not is_last:
                 ended = "interrupted"
                 break
         if ended == "finished" and self.state.best_step is None:
             # Shortened on resume to fewer steps than there were to the first evaluation.
             self._evaluate(None, 0.0)
-            self.saver.save(self.state)
+            self._save()
         self.saver.finish()
-        return FitResult(state=self.state, ended=ended, failures=tuple(self.train_step.feed.failures))
+        return FitResult(state=self.state, ended=ended)
 
     def _count(self, result: StepResult, seconds: float) -> None:
         self.state = replace(
@@ -169,9 +170,14 @@ class _Loop:
             micro_batch_size=self.train_step.lowered_micro_batch_size,
         )
 
+    def _save(self) -> None:
+        self.state = replace(self.state, lost=self.job.lost.found)
+        self.saver.save(self.state)
+
     def _evaluate(self, last: StepResult | None, seconds_left: float) -> None:
         job, state = self.job, self.state
         measured = self.watch.row(state.step)
+        num_unread = job.lost.count("validation")
         with self._evaluated_model() as model:
             found = job.evaluate(model)
             self.train_step.runner.train()
@@ -185,6 +191,8 @@ class _Loop:
                 "learning_rate": self.train_step.optimizer.param_groups[0]["lr"],
                 "gradient_norm": None if last is None else last.gradient_norm,
                 **measured,
+                "num_lost": len(job.lost.found),
+                "num_lost_validation": job.lost.count("validation"),
                 "seconds": state.seconds,
             }
             if is_best:
@@ -200,6 +208,8 @@ class _Loop:
                 seconds_left=seconds_left,
             )
         )
+        if job.lost.count("validation") > num_unread:
+            self.report(TrainingWarning(step=state.step, text=_fewer_validated(job.lost.count("validation"))))
         warning = self.watch.warning(measured)
         if warning is not None:
             self.report(TrainingWarning(step=state.step, text=warning))
@@ -223,6 +233,14 @@ class _Loop:
         if patience is None or best is None:
             return False
         return self.state.step - best >= patience * self.job.steps_per_epoch
+
+
+def _fewer_validated(number: int) -> str:
+    return (
+        f"validation goes on without samples that can no longer be read ({number} so far), and the best epoch is "
+        "chosen among results that are not of the same samples. Once the files are back, perceptio train --resume with "
+        "--step goes on from a checkpoint of before"
+    )
 
 
 def _epoch_of(step: int, steps_per_epoch: int) -> int | float:

@@ -18,6 +18,7 @@ from perceptio.models.perceiver import Perceiver
 from perceptio.tasks.classification import TargetTable, Task
 from perceptio.training.checkpoint import LoopState
 from perceptio.training.config import TrainingConfig
+from perceptio.training.lost_files import FileLost, LostFiles
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.sharding import Sharding
 
@@ -32,6 +33,7 @@ class Job:
         evaluate: returns the validation results of a model; "loss" and the task's main metric among them.
         keep_best: called after each evaluation that is better than all before, with the weights that it was of.
         facts: what must be equal for an exact resume.
+        lost: what became unreadable in mid-run, of training and of validation samples.
         sharding: what each of several processes holds of the weights; one alone holds all of them.
         blocks: which shards the samples lie in, where they are not all shuffled together.
         allowance: what reading one sample may take.
@@ -55,6 +57,7 @@ class Job:
     checkpoints: Path
     log: MetricLog
     facts: Mapping[str, Any]
+    lost: LostFiles
     sharding: Sharding = "none"
     blocks: ShardBlocks | None = None
     allowance: Allowance = field(default_factory=Allowance)
@@ -136,10 +139,9 @@ class FitResult:
 
     state: LoopState
     ended: str
-    failures: tuple[Skipped, ...]
 
 
-Event = StepReport | EvaluationReport | SaveFailure | TrainingWarning | WorkerLoss
+Event = StepReport | EvaluationReport | SaveFailure | TrainingWarning | WorkerLoss | FileLost
 Report = Callable[[Event], None]
 
 

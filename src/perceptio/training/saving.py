@@ -57,7 +57,7 @@ class Saver:
                 self._keep_best(weight_tensors(best), state)
 
     def save(self, state: LoopState) -> None:
-        """Writes a checkpoint, then removes those that are older than need be.
+        """Writes skipped.csv and a checkpoint, then removes those that are older than need be.
 
         Raises:
             PerceptioError: when the disk refuses again and again.
@@ -71,6 +71,7 @@ class Saver:
                 parts["average"] = on_cpu(self.average.tensors, keep=first)
         with self.processes.agreed():
             if first:
+                self._list_lost(state)
                 self._write(parts, state)
 
     def finish(self) -> None:
@@ -105,6 +106,12 @@ class Saver:
             self._warn("room made", state.step, problem)
         if self._owed_best is not None:
             self._keep_best(*self._owed_best)
+
+    def _list_lost(self, state: LoopState) -> None:
+        try:
+            self.job.lost.write()
+        except OSError as error:
+            self._warn("skipped.csv", state.step, self._reason(error, self.job.lost.path.parent))
 
     def _keep_best(self, weights: Mapping[str, Tensor], state: LoopState) -> None:
         try:

@@ -115,6 +115,9 @@ class TrainStep:
         for micro in range(num_micro):
             with self.processes.agreed():
                 batch = self.feed.next_batch()
+            if job.lost.add(batch.failures, self.processes, self.report):
+                with self.processes.agreed():
+                    self.feed.check_whole(batch)
             names += [job.samples.records[index].name for index in batch.indices.tolist()]
             loss = self._backward(batch, step, micro) if enough else None
             enough = loss is not None

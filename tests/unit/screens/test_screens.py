@@ -2,19 +2,22 @@ import io
 import json
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 
 from perceptio.data.records import Skipped
-from perceptio.runs.lines import clock, main_metric_of, warning_line
+from perceptio.runs.lines import clock, evaluation_line, main_metric_of, warning_line
 from perceptio.screens.choice import PlainScreen, screen
 from perceptio.screens.console import ConsoleScreen, is_terminal
 from perceptio.screens.json_lines import JsonScreen
 from perceptio.screens.notebook import NotebookScreen
 from perceptio.training.job import EvaluationReport, SaveFailure, StepReport, TrainingWarning, WorkerLoss
+from perceptio.training.lost_files import FileLost
 
 ROW = {
     "epoch": 2.0, "step": 6, "train_loss": 1.25, "validation_loss": 1.5, "validation_accuracy": 0.75, "seconds": 12.0,
+    "num_lost": 0,
 }  # fmt: skip
 
 
@@ -196,8 +199,24 @@ def test_warnings_say_what_was_lost_and_what_goes_on():
     assert warning_line(WorkerLoss(reason="one of them was killed", quarantined=blamed)) == (
         f"{start}Left out from here on: a.png: takes too long; b.png: too much memory"
     )
+    lost = FileLost(name="a.png", reason="no such file", listed_in="run/skipped.csv")
+    assert warning_line(lost) == (
+        "warning: a.png went bad in mid-run: no such file. In training another sample takes its place, validation and "
+        "test leave it out. The line of each evaluation has the number of such files, and run/skipped.csv lists them"
+    )
     text = "a third of the time goes into [reading] files"
     assert warning_line(TrainingWarning(step=3, text=text)) == f"warning: {text}"
+
+
+def test_each_evaluation_says_how_many_files_were_lost_so_far(capsys: pytest.CaptureFixture[str]):
+    found = evaluation()
+    found = replace(found, row={**found.row, "num_lost": 7})
+    terminal = Terminal()
+    ConsoleScreen(terminal).training(found)
+    assert seen(terminal)[-2].endswith("0:48  best  7 lost")
+    assert evaluation_line(found).endswith("left 48 s lost 7 best")
+    JsonScreen().training(found)
+    assert json.loads(capsys.readouterr().out)["num_lost"] == 7
 
 
 def test_a_notebook_redraws_one_output_and_reads_well_as_text(monkeypatch: pytest.MonkeyPatch):

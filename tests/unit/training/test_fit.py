@@ -1,23 +1,31 @@
 import errno
+import itertools
 import math
 import os
 import re
 import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+from torch import nn
 
+from perceptio.data.batches import Batch
 from perceptio.data.mixing import MixingConfig
 from perceptio.data.order import TrainingOrder
+from perceptio.data.records import Skipped
 from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.training import fit as fit_module
+from perceptio.training import lost_files
 from perceptio.training.checkpoint import read_newest_checkpoint, write_checkpoint
 from perceptio.training.config import TrainingConfig
-from perceptio.training.job import Job, SaveFailure, check_batch_size, effective_batch_size
+from perceptio.training.feed import Feed
+from perceptio.training.job import FitResult, Job, SaveFailure, check_batch_size, effective_batch_size
 from perceptio.training.optimizers import OptimizerConfig
+from perceptio.training.processes import Processes
 from perceptio.training.schedule import ScheduleConfig, learning_rate_factor
 from perceptio.training.step import TrainStep
 from support.jobs import PLAIN, Recorder, make_job, run_job, state_without_clocks, weights
@@ -91,7 +99,86 @@ def test_files_that_went_bad_are_replaced_alike_after_a_resume(tmp_path: Path, w
     result = run_job(resumed, resume=read_newest_checkpoint(stopped.checkpoints), report=late)
     assert early.losses + late.losses == recorder.losses
     assert_weights_equal(whole, resumed)
-    assert {failure.name for failure in result.failures} <= {"1", "5", "6"}
+    assert {entry.name for entry in result.state.lost} == {"1", "5", "6"}
+
+
+def run_losing(
+    monkeypatch: pytest.MonkeyPatch, job: Job, lost: Mapping[int, tuple[str, ...]], first_step: int = 0, **options
+) -> FitResult:
+    """Runs a job in which the batch of a step (counted from 0) tells of files that could not be read."""
+    take, steps = Feed.next_batch, itertools.count(first_step)
+
+    def next_batch(self: Feed) -> Batch:
+        names = lost.get(next(steps), ())
+        return replace(take(self), failures=tuple(Skipped(name, "gone") for name in names))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Feed, "next_batch", next_batch)
+        return run_job(job, **options)
+
+
+def test_a_resumed_run_counts_what_was_lost_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Also files that are back by then: rows, state and list are those of the run that never stopped."""
+    whole, stopped, resumed = make_job(tmp_path / "a"), make_job(tmp_path / "b"), make_job(tmp_path / "b")
+    run_losing(monkeypatch, whole, {1: ("4", "7"), 4: ("9", "4")})
+    run_losing(monkeypatch, stopped, {1: ("4", "7")}, stop_after=2)
+    checkpoint = read_newest_checkpoint(stopped.checkpoints)
+    run_losing(monkeypatch, resumed, {4: ("9", "4")}, first_step=2, resume=checkpoint)
+    rows = [[(row["num_lost"], row["num_lost_validation"]) for row in job.log.rows()] for job in (whole, resumed)]
+    assert rows[0] == rows[1] == [(2, 0), (3, 0)]
+    ends = [state_without_clocks(read_newest_checkpoint(job.checkpoints).state) for job in (whole, resumed)]
+    assert ends[0] == ends[1]
+    lists = [job.lost.path.read_text().splitlines() for job in (whole, resumed)]
+    assert lists[0] == lists[1] == ["file,reason", "4,gone", "7,gone", "9,gone"]
+
+
+def test_more_lost_files_than_may_be_stop_the_run_at_that_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    job, recorder = make_job(tmp_path, allowed=0.1), Recorder()
+    with pytest.raises(DataError, match=r"^3 of 24 samples cannot be used, 3 of them since training began: 12\.5%"):
+        run_losing(monkeypatch, job, {1: ("4",), 3: ("7",), 4: ("4", "9")}, report=recorder)
+    assert len(recorder.steps) == 4
+    assert [(lost.name, lost.reason) for lost in recorder.lost] == [("4", "gone")]
+    assert newest(job) == 3, "to go on from"
+
+
+def test_validation_samples_that_are_lost_count_and_are_told(tmp_path: Path):
+    job, recorder = make_job(tmp_path), Recorder()
+    job.lost.splits = {**job.lost.splits, "v0": "validation", "v1": "validation"}
+    failures = iter([[], [Skipped("v1", "gone")], [Skipped("v1", "gone")]])
+
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
+        job.lost.add(next(failures), Processes(), recorder)
+        return {"accuracy": 0.5, "loss": 1.0}
+
+    run_job(replace(job, evaluate=evaluate, epochs=3.0), report=recorder)
+    rows = job.log.rows()
+    assert [(row["num_lost"], row["num_lost_validation"]) for row in rows] == [(0, 0), (1, 1), (1, 1)]
+    assert [warning.text for warning in recorder.warnings] == [
+        "validation goes on without samples that can no longer be read (1 so far), and the best epoch is chosen among "
+        "results that are not of the same samples. Once the files are back, perceptio train --resume with --step goes "
+        "on from a checkpoint of before"
+    ]
+    assert recorder.warnings[0].step == 6
+
+
+def test_a_disk_that_refuses_the_list_costs_a_warning_and_it_comes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job, recorder = make_job(tmp_path), Recorder()
+    write, refused = lost_files.write_skipped, []
+
+    def refuse(path: Path, skipped: Iterable[Skipped]) -> None:
+        if not refused:
+            refused.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, skipped)
+
+    monkeypatch.setattr(lost_files, "write_skipped", refuse)
+    result = run_losing(monkeypatch, job, {1: ("4",)}, report=recorder)
+    assert (result.ended, job.lost.path.read_text()) == ("finished", "file,reason\n4,gone\n")
+    (failure,) = recorder.save_failures
+    assert (failure.what, failure.step) == ("skipped.csv", 3)
+    assert failure.reason.startswith(f"No space left on device: {tmp_path}")
 
 
 def test_a_run_goes_on_in_other_micro_batches(tmp_path: Path):
@@ -415,17 +502,25 @@ def test_a_row_holds_what_the_window_since_the_last_evaluation_measured(tmp_path
     expected = {
         "epoch", "step", "train_loss", "validation_loss", "validation_accuracy", "validation_balanced_accuracy",
         "learning_rate", "gradient_norm", "samples_per_second", "data_wait_share", "seconds",
-        "num_micro_batches", "memory_bytes", "peak_memory_bytes",
+        "num_micro_batches", "memory_bytes", "peak_memory_bytes", "num_lost", "num_lost_validation",
     }  # fmt: skip
     assert rows[0].keys() == expected
     assert newest(job) == 6
 
 
-def test_unreadable_files_are_reported_once_per_meeting(tmp_path: Path):
-    job = make_job(tmp_path, broken=(1, 5))
-    result = run_job(job)
-    assert {failure.name for failure in result.failures} == {"1", "5"}
-    assert {failure.reason for failure in result.failures} == {"broken on purpose"}
+def test_unreadable_files_are_told_once_and_each_is_listed_once(tmp_path: Path):
+    job, recorder = make_job(tmp_path, broken=(1, 5)), Recorder()
+    result = run_job(job, report=recorder)
+    assert sorted(result.state.lost, key=lambda entry: entry.name) == [
+        Skipped("1", "broken on purpose"),
+        Skipped("5", "broken on purpose"),
+    ]
+    assert [(lost.reason, lost.listed_in) for lost in recorder.lost] == [("broken on purpose", str(job.lost.path))]
+    assert recorder.lost[0].name in ("1", "5")
+    assert job.log.rows()[-1]["num_lost"] == 2
+    assert sorted(job.lost.path.read_text().split()) == [
+        "1,broken", "5,broken", "file,reason", "on", "on", "purpose", "purpose"
+    ]  # fmt: skip
 
 
 def test_a_batch_is_never_larger_than_the_set():

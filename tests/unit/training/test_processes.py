@@ -70,6 +70,17 @@ def test_values_reach_every_process(found: Found):
 
 
 @pytest.mark.slow
+def test_a_file_that_one_process_lost_is_known_to_all(found: Found):
+    first, second = (process["lost files"] for process in found)
+    message = "3 of 10 samples cannot be used, 3 of them since training began"
+    for told in (first, second):
+        assert told[:3] == [[False, True, True], ["b", "a", "c"], ["b"]]
+        assert told[3][1] == 4
+        assert told[3][2].startswith(message)
+    assert (first[3][0], second[3][0]) == ("DataError", "SharedError")
+
+
+@pytest.mark.slow
 def test_gradients_are_averaged_each_in_its_place(found: Found):
     means = [[0.0, 4.0, 2.0, 6.0], [10.0, 10.0, 10.0], [2.0, 2.0, 2.0, 2.0]]
     assert [process["averages"] for process in found] == [means, means]
