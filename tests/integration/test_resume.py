@@ -91,6 +91,19 @@ def test_a_kill_in_a_save_changes_nothing(scene: Scene, file: int):
     assert differing_parts(scene.undisturbed, run) == []
 
 
+@pytest.mark.parametrize("moment", [{"kill_at": 2}, {"kill_in_save": 3}])
+def test_a_kill_before_the_first_checkpoint_changes_nothing(scene: Scene, moment: dict[str, int]):
+    run = scene.folder / f"killed-early-{next(iter(moment))}"
+    start = ("train", "--config", scene.config, "--out", run, "--workers", 2)
+    killed = disturbed(*start, cwd=scene.folder, **moment)
+    assert killed.returncode == KILLED, killed.stderr
+    assert checkpoints(run) == []
+    last = perceptio("train", "--resume", run, "--workers", 0, cwd=scene.folder)
+    assert last.returncode == 0, last.stderr
+    assert "ended before its first checkpoint: it begins again, as if never started" in last.stderr
+    assert differing_parts(scene.undisturbed, run) == []
+
+
 def test_a_disk_that_takes_no_more_ends_the_run_and_harms_nothing(scene: Scene, stopped: Path):
     """The limit lets the weights of a checkpoint through and cuts its moments off in the middle."""
     run = scene.folder / "full-disk"

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from accelerate import Accelerator
 from torch import Tensor
 
-from perceptio.data.split_file import read_split_rows
+from perceptio.data.split_file import SplitRow, read_split_rows
 from perceptio.disk import discard
 from perceptio.errors import DataError, UsageError
 from perceptio.runs.budget import CLOSING_SECONDS, Deadline, ending_seconds, new_schedule, steps_per_epoch
 from perceptio.runs.check import check_evaluation
 from perceptio.runs.config import RunConfig
-from perceptio.runs.data import PreparedData, admitted, survey_data, write_data_files
+from perceptio.runs.data import PreparedData, Survey, admitted, survey_data, write_data_files
 from perceptio.runs.data_changes import find_changes, prepare_changed
 from perceptio.runs.exactness import exactness_facts, fingerprint_of, how_exact, surroundings
 from perceptio.runs.folder import RunFolder, open_run_folder
@@ -26,10 +27,11 @@ from perceptio.runs.model_file import read_model, write_model
 from perceptio.runs.opening import data_facts
 from perceptio.runs.results import RunResult
 from perceptio.runs.screen import Screen
-from perceptio.runs.train import alone_in, model_facts, run_training
+from perceptio.runs.train import alone_in, model_facts, open_run, prepare, run_training
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_processes
 from perceptio.training.checkpoint import Checkpoint, is_whole, read_checkpoint, read_newest_checkpoint
-from perceptio.training.checkpoint_folders import clear_leftovers
+from perceptio.training.checkpoint_folders import clear_leftovers, steps_in
+from perceptio.training.metric_log import MetricLog
 from perceptio.training.processes import Processes
 
 
@@ -74,6 +76,9 @@ def resume_run(
         with alone_in(folder, processes):
             if processes.is_first:
                 shown.open(folder.log)
+            if resume.step is None and processes.first_does(lambda: _has_only_begun(folder)):
+                bench, deadline = _start_again(folder, config, options, resume, accelerator, processes, shown, began)
+                return run_training(bench, options, shown, resume=None, deadline=deadline)
             checkpoint = _read_checkpoint(folder, resume.step, processes, shown)
             with processes.agreed():
                 set_threads(options.threads, checkpoint.facts.get("threads"))
@@ -90,6 +95,44 @@ def resume_run(
             with processes.agreed():
                 deadline = _deadline(bench, options, checkpoint, shown, began=began)
             return run_training(bench, options, shown, resume=checkpoint, deadline=deadline)
+
+
+def _has_only_begun(folder: RunFolder) -> bool:
+    """Whether a run was killed or failed before its first checkpoint, perhaps in the midst of writing it."""
+    is_over = folder.read_facts().get("ended") not in (None, "failed")
+    return not is_over and not steps_in(folder.checkpoints) and len(MetricLog(folder.metrics).rows()) <= 1
+
+
+def _start_again(
+    folder: RunFolder,
+    config: RunConfig,
+    options: TrainOptions,
+    resume: ResumeOptions,
+    accelerator: Accelerator,
+    processes: Processes,
+    screen: Screen,
+    began: float,
+) -> tuple[Workbench, Deadline]:
+    """Opens a run that has no checkpoint at its first step, with its config, its threads and its samples."""
+
+    def prepared_as_before() -> PreparedData:
+        found = prepare(config, None, screen)
+        if found.survey.fingerprint != folder.read_facts()["data"]["fingerprint"]:
+            _accept(read_split_rows(folder.split), found.survey, screen, accept_changes=resume.accept_changes)
+        return found
+
+    before = processes.first_does(folder.read_facts)
+    with processes.agreed():
+        set_threads(options.threads, before["surroundings"]["threads"])
+    prepared = processes.first_does(prepared_as_before)
+    with processes.agreed():
+        if processes.is_first:
+            _clear(folder, screen)
+            folder.weights.unlink(missing_ok=True)
+            write_data_files(folder, prepared)
+        bench = build_workbench(config, prepared, accelerator, processes, folder, options)
+    screen.fact("Resume", f"{folder.path} ended before its first checkpoint: it begins again, as if never started")
+    return open_run(bench, options, screen, began=began)
 
 
 def _with_epochs(config: RunConfig, epochs: float | None) -> RunConfig:
@@ -137,8 +180,7 @@ def _read_checkpoint(folder: RunFolder, step: int | None, processes: Processes, 
     tensors: dict[str, Mapping[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
 
     def read() -> Checkpoint:
-        for problem in [*clear_leftovers(folder.checkpoints, is_whole), *_clear_half_written(folder)]:
-            screen.fact("Warning", problem)
+        _clear(folder, screen)
         if step is None:
             found = read_newest_checkpoint(folder.checkpoints)
         else:
@@ -152,6 +194,12 @@ def _read_checkpoint(folder: RunFolder, step: int | None, processes: Processes, 
     model, optimizer = processes.share(tensors["model"]), processes.share(tensors["optimizer"])
     average = None if found.average is None else processes.share(tensors["average"])
     return replace(found, model=model, optimizer=optimizer, average=average)
+
+
+def _clear(folder: RunFolder, screen: Screen) -> None:
+    """Deletes what a kill left."""
+    for problem in [*clear_leftovers(folder.checkpoints, is_whole), *_clear_half_written(folder)]:
+        screen.fact("Warning", problem)
 
 
 def _clear_half_written(folder: RunFolder) -> list[str]:
@@ -216,13 +264,18 @@ def _find_data(
     same_split = checkpoint.facts.get("split") in (None, fingerprint_of(sorted(splits.items())))
     if survey.fingerprint == checkpoint.facts["data"] and same_names and same_split:
         return PreparedData(survey=survey, splits=splits, leaks=())
+    _accept(rows, survey, screen, accept_changes=accept_changes)
+    return prepare_changed(rows, survey, config)
+
+
+def _accept(rows: dict[str, SplitRow], survey: Survey, screen: Screen, *, accept_changes: bool) -> None:
+    """Tells what changed in the data, or raises UsageError where that is not accepted."""
     changes = f"the data in {survey.data} is not what this run began with: {find_changes(rows, survey)}"
     if not accept_changes:
         raise UsageError(
             f"{changes}. Put the files back, start a new run, or go on with --accept-changes, which is not exact"
         )
     screen.fact("Warning", changes)
-    return prepare_changed(rows, survey, config)
 
 
 def _restore_best(bench: Workbench, checkpoint: Checkpoint) -> None:

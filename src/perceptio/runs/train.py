@@ -99,13 +99,7 @@ def train_run(
                         shown.open(folder.log)
                         write_data_files(folder, prepared)
                     bench = build_workbench(config, prepared, accelerator, processes, folder, options)
-                bench, deadline = _open(bench, options, began=began, screen=shown, reasons=reasons)
-                with processes.agreed():
-                    if processes.is_first:
-                        folder.write_config(bench.config)
-                        held = reasons_that_hold(reasons, config, bench.config)
-                        folder.update_facts(opening_facts(bench, options, held))
-            shown.fact("Run", f"{folder.path}; Ctrl-C saves and stops, perceptio train --resume {folder.path} goes on")
+                bench, deadline = open_run(bench, options, shown, began=began, reasons=reasons)
             return run_training(bench, options, shown, resume=None, deadline=deadline)
 
 
@@ -136,6 +130,25 @@ def try_run(
         _open(bench, options, began=began, screen=shown, reasons=reasons, leaves_files=False)
 
 
+def open_run(
+    bench: Workbench, options: TrainOptions, screen: Screen, *, began: float, reasons: Sequence[Reason] = ()
+) -> tuple[Workbench, Deadline]:
+    """Says and writes what a run is before its first step; returns the bench with its plan, and when time is over.
+
+    Raises:
+        PerceptioError: when it cannot begin.
+    """
+    config, folder = bench.config, bench.folder
+    bench, deadline = _open(bench, options, began=began, screen=screen, reasons=reasons)
+    with bench.processes.agreed():
+        if bench.processes.is_first:
+            held = reasons_that_hold(reasons, config, bench.config)
+            folder.update_facts(opening_facts(bench, options, held))
+            folder.write_config(bench.config)  # last: a folder that has it can be gone on with
+    screen.fact("Run", f"{folder.path}; Ctrl-C saves and stops, perceptio train --resume {folder.path} goes on")
+    return bench, deadline
+
+
 def _prepare_all(
     config: RunConfig, options: TrainOptions, processes: Processes, survey: Survey | None, screen: Screen
 ) -> tuple[Accelerator, PreparedData]:
@@ -146,10 +159,15 @@ def _prepare_all(
     accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
     with processes.agreed():
         set_threads(options.threads)
-    return accelerator, processes.first_does(lambda: _prepare(config, survey, screen))
+    return accelerator, processes.first_does(lambda: prepare(config, survey, screen))
 
 
-def _prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> PreparedData:
+def prepare(config: RunConfig, survey: Survey | None, screen: Screen) -> PreparedData:
+    """Returns the samples of a new run in their splits; raises DataError when they are none to train on.
+
+    Args:
+        survey: as `train_run` takes it.
+    """
     if survey is None:
         survey = survey_data(
             config.data, config.source, streams=config.streams, progress=partial(screen.work, "reading files")

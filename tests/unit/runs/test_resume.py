@@ -1,5 +1,6 @@
 """Going on with a run, in this process: what is refused, what is told, what is put right."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from perceptio.runs.resume import ResumeOptions, resume_run
 from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
 from perceptio.training.checkpoint import read_checkpoint, read_newest_checkpoint, write_checkpoint
+from perceptio.training.metric_log import MetricLog
 from support.configs import tiny_config
 from support.pictures import make_picture_folder
 
@@ -226,3 +228,48 @@ def _with_best_step_2(copy: Path) -> int:
         average=found.average,
     )
     return found.state.step
+
+
+def begun(scene: Scene, done: Scene) -> Path:
+    """Makes the run one that was killed in the midst of its first checkpoint, and returns where that is."""
+    folder = RunFolder(scene.run)
+    shutil.rmtree(folder.checkpoints)
+    half = folder.checkpoints / ".tmp-step-000000002-1234-0badcafe"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").write_text("half")
+    folder.metrics.write_text(RunFolder(done.run).metrics.read_text().splitlines(keepends=True)[0])
+    facts = folder.read_facts()
+    facts.pop("ended")
+    (scene.run / "run.json").write_text(json.dumps(facts))
+    return half
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_comes_to_the_same_end(scene: Scene, done: Scene):
+    half = begun(scene, done)
+    result, screen = go_on(scene)
+    assert result.ended == "finished"
+    assert not half.exists()
+    assert screen.under("Resume") == [
+        f"{scene.run} ended before its first checkpoint: it begins again, as if never started"
+    ]
+    ends = [read_newest_checkpoint(RunFolder(run).checkpoints).path for run in (done.run, scene.run)]
+    for name in ("model.safetensors", "optimizer.safetensors", "average.safetensors"):
+        assert (ends[0] / name).read_bytes() == (ends[1] / name).read_bytes()
+    losses = [
+        [row["validation_loss"] for row in MetricLog(RunFolder(run).metrics).rows()] for run in (done.run, scene.run)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_a_run_that_has_only_begun_wants_its_data_too(scene: Scene, done: Scene):
+    begun(scene, done)
+    (scene.pictures / "disc" / "05.png").unlink()
+    with pytest.raises(UsageError, match=r"the data in .* is not what this run began with: 1 gone or unusable now"):
+        go_on(scene)
+    assert go_on(scene, accept_changes=True)[0].ended == "finished"
+
+
+def test_a_finished_run_whose_checkpoints_are_gone_is_not_trained_anew(scene: Scene):
+    shutil.rmtree(RunFolder(scene.run).checkpoints)
+    with pytest.raises(DataError, match=r"no whole checkpoint in .*: no step-.. folder there"):
+        go_on(scene)
