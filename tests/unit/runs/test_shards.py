@@ -143,3 +143,15 @@ def test_half_of_the_data_cut_away_is_refused_without_an_index_too(pictures: Pat
     screen = KeptFacts()
     show_data(found, screen, listed_in="skipped.csv")
     assert f"{total} samples decoded: {len(found.usable)} used, {lost} skipped" in screen.told
+
+
+def test_a_check_tells_each_problem_of_a_shard_without_an_index_once(pictures: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    (name, *_) = pack_all(pictures, shards, shard_bytes=2**16).shards
+    (shards / "index.jsonl").unlink()
+    (shards / "bad.tar").write_bytes(b"<html>" * 200)
+    size = (shards / name).stat().st_size - 3000
+    os.truncate(shards / name, size)
+    bad, cut = check_data(str(shards), full=True).problems
+    assert bad.startswith("bad.tar: damaged: no header of a member stands at byte 0; 0 whole samples ")
+    assert cut.startswith(f"{name}: cut off: it ends after {size:,} bytes, ")
