@@ -114,6 +114,7 @@ def survey_data(
     *,
     streams: Streams | None = None,
     copies: bool = True,
+    judged: bool = True,
     progress: Progress | None = None,
 ) -> Survey:
     """Opens a source, reads its files' headers (or all of them) and looks for copies.
@@ -122,6 +123,7 @@ def survey_data(
         streams: what the samples hold; None: as their files' names tell.
         copies: False leaves out the search for files of equal content, which reads every file that shares its size
             with another; a split that is already made does not need it.
+        judged: False lets any share of the files be unusable, even all: who asks what is wrong with them is told.
 
     Raises:
         UsageError: without data.
@@ -144,7 +146,8 @@ def survey_data(
     cache = VerdictCache.of_user() if config.remember else None
     probed = probe(source, looking, cache=cache, progress=progress)
     skipped = (*source.skipped, *probed.skipped)
-    check_share(skipped, len(probed.good), config.max_skipped, data)
+    if judged:
+        check_share(skipped, len(probed.good), config.max_skipped, data)
     return Survey(
         source=source,
         data=data or "embedded sample",

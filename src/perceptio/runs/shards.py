@@ -20,8 +20,6 @@ from perceptio.runs.data import Survey, survey_data
 Work = Callable[[str, int, int], None]
 """Is told what is being done, how much of it, of how much."""
 
-_ALMOST_ALL = 0.999_999
-
 
 def pack_data(
     data: str,
@@ -81,7 +79,7 @@ def check_data(data: str, *, full: bool, work: Work = lambda what, done, total: 
         full: decode every file, and compare the hash of every shard, instead of reading headers.
 
     Raises:
-        PerceptioError: nothing of it can be used.
+        PerceptioError: it cannot be opened, or the disk or network fails again and again.
     """
     problems: list[str] = []
     if looks_like_shards(data):
@@ -91,8 +89,9 @@ def check_data(data: str, *, full: bool, work: Work = lambda what, done, total: 
         )
     survey = survey_data(
         data,
-        SourceConfig(check="full" if full else "header", max_skipped=_ALMOST_ALL),
+        SourceConfig(check="full" if full else "header"),
         copies=False,
+        judged=False,
         progress=lambda done, total: work("reading files", done, total),
     )
     problems += [f"{entry.name}: {entry.reason}" for entry in survey.skipped]
