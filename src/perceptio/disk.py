@@ -157,6 +157,20 @@ def require_room(folder: Path, num_bytes: int, disk: Disk = DISK) -> None:
         raise OSError(errno.ENOSPC, f"not enough room: {needed:,} bytes needed, {free:,} free", str(folder))
 
 
+def refusal(error: OSError, folder: Path, num_bytes: int, disk: Disk = DISK) -> str:
+    """Returns what the disk said, and how much was wanted of how much there is."""
+    try:
+        room = f" ({num_bytes:,} bytes to write, {disk.free_bytes(folder):,} free)"
+    except OSError:  # the folder itself is gone
+        room = ""
+    return f"{error.strerror or error}: {folder}{room}"
+
+
+def way_out(error: OSError) -> str:
+    """Returns what to do where the disk refused."""
+    return "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Mend that"
+
+
 def tag() -> str:
     """Returns an ending for temporary names that no other process uses, alive or dead."""
     return f"{os.getpid()}-{secrets.token_hex(4)}"

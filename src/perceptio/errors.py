@@ -25,6 +25,10 @@ class DataError(PerceptioError):
     exit_code = 4
 
 
+class UnreachableError(DataError):
+    """The disk or the network that holds the data failed again and again: no file is to blame."""
+
+
 class FileError(PerceptioError):
     """One file cannot be used. The message is one line that reads well after the file's name and a colon."""
 

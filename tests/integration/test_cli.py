@@ -442,7 +442,10 @@ def test_info_looks_at_data_and_writes_nothing(trained: Trained, tell: Tell, tmp
     assert "Small     classes with fewer than 10 samples: stripes 3" in tell("info", "pictures").out
     for path in data.rglob("*.png"):
         path.write_bytes(b"")
-    assert "cannot be used: 100%, the limit is 10% (--source.max-skipped)" in tell("info", "pictures").err
+    bad = tell("info", "pictures")
+    assert bad.code == 4
+    assert "cannot be used: 100%, the limit is 10% (--source.max-skipped)" in bad.out
+    assert "empty file (0 bytes)" in bad.out
 
 
 def test_classes_of_a_table_are_said_to_be_the_tables(trained: Trained, tell: Tell, tmp_path: Path, monkeypatch):

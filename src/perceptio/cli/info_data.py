@@ -27,16 +27,17 @@ def tell_data(data: str, *, as_json: bool) -> int:
         survey = survey_data(
             absolute_data(data, source.format),
             source,
-            however_few=True,
+            judged=False,
             progress=lambda done, total: screen.work("reading files", done, total),
         )
     finally:
         screen.close()
     choice, refusal = None, ""
     try:
-        choice = choose_config(survey, has_gpu=gpu_is_there())
-        check_share(survey.skipped, len(survey.usable), choice.config.source.max_skipped, survey.data)
-        prepare_data(survey, choice.config)
+        choice = choose_config(survey, has_gpu=gpu_is_there()) if survey.usable else None
+        check_share(survey.skipped, len(survey.usable), source.max_skipped, survey.data)
+        if choice is not None:
+            prepare_data(survey, choice.config)
     except DataError as error:
         refusal = str(error).partition("; all: ")[0]  # which this very output lists
     if as_json:

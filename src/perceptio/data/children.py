@@ -21,7 +21,7 @@ from typing import Any
 from perceptio.data.answers import pack, unpack
 from perceptio.data.failures import ran_out_of_memory
 from perceptio.data.nursery import Child, End, start_child
-from perceptio.errors import AbsentError, DataError, FileError, HarmfulFileError, MissingExtraError
+from perceptio.errors import AbsentError, DataError, FileError, HarmfulFileError, MissingExtraError, UnreachableError
 
 # Processor time is what is limited. Where a child waits instead of working (a dead network share), this much more
 # time may pass; a busy machine may need it as well.
@@ -291,6 +291,7 @@ _ERRORS: dict[str, type[FileError] | type[DataError]] = {
     "FileError": FileError,
     "AbsentError": AbsentError,
     "DataError": DataError,
+    "UnreachableError": UnreachableError,
 }
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from perceptio.errors import DataError, FileError
+from perceptio.errors import FileError, UnreachableError
 
 _T = TypeVar("_T")
 
@@ -60,6 +60,11 @@ def as_file_error(error: OSError) -> FileError:
     return FileError(_REASONS.get(number, f"cannot be read ({error.strerror or type(error).__name__})"))
 
 
+def told(error: OSError) -> str:
+    """Returns what failed. An error from a worker process holds its whole traceback, whose last line is the error."""
+    return (error.strerror or str(error)).strip().splitlines()[-1]
+
+
 def ran_out_of_memory(error: BaseException | None) -> bool:
     """Tells whether an error is, or was made of, one that says that no more memory is to be had."""
     seen: set[int] = set()
@@ -79,7 +84,7 @@ def patiently(work: Callable[[], _T], name: str, *, tries: int = 3, wait_seconds
         wait_seconds: pause after the first failure; it doubles with each one.
 
     Raises:
-        DataError: the last try failed as well.
+        UnreachableError: the last try failed as well.
     """
     for attempt in range(tries):
         try:
@@ -89,7 +94,7 @@ def patiently(work: Callable[[], _T], name: str, *, tries: int = 3, wait_seconds
             if attempt == tries - 1 or isinstance(error, NetworkError):
                 reason = error.strerror or type(error).__name__
                 times = "" if isinstance(error, NetworkError) else f" {tries} times"
-                raise DataError(
+                raise UnreachableError(
                     f"{name}: the disk or network failed{times} ({reason}). That is not the file's fault, so "
                     "nothing was skipped; start again once it works"
                 ) from error

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from perceptio.data.batches import Batch
 from perceptio.data.children import Allowance
 from perceptio.data.dataset import EvaluationSamples
+from perceptio.data.failures import told
 from perceptio.data.lasting import BATCH_SECONDS, LastingBatches
+from perceptio.errors import UnreachableError
 
 KEPT_BYTES = 512 * 2**20
 
@@ -40,9 +42,19 @@ class EvaluationBatches:
         self._kept: list[Batch] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
+        """Yields the batches; raises UnreachableError when the disk or network fails."""
         if self._kept is not None:
             yield from self._kept
             return
+        try:
+            yield from self._loaded()
+        except OSError as error:
+            raise UnreachableError(
+                f"the disk or network failed ({told(error)}). That is not the files' fault, so nothing was skipped; "
+                "once it works, start again, or go on from the last checkpoint with perceptio train --resume"
+            ) from error
+
+    def _loaded(self) -> Iterator[Batch]:
         share = range(self.rank, len(self.samples), self.num_processes)
         keys = [list(share[start : start + self.batch_size]) for start in range(0, len(share), self.batch_size)]
         kept: list[Batch] | None = []

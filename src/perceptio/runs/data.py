@@ -114,7 +114,7 @@ def survey_data(
     *,
     streams: Streams | None = None,
     copies: bool = True,
-    however_few: bool = False,
+    judged: bool = True,
     progress: Progress | None = None,
 ) -> Survey:
     """Opens a source, reads its files' headers (or all of them) and looks for copies.
@@ -123,7 +123,7 @@ def survey_data(
         streams: what the samples hold; None: as their files' names tell.
         copies: False leaves out the search for files of equal content, which reads every file that shares its size
             with another; a split that is already made does not need it.
-        however_few: True for a look that is no run: it goes on as long as a single file is usable.
+        judged: False lets any share of the files be unusable, even all: who asks what is wrong with them is told.
 
     Raises:
         UsageError: without data.
@@ -155,7 +155,7 @@ def survey_data(
     cache = VerdictCache.of_user() if config.remember else None
     probed = probe(source, looking, cache=cache, progress=progress)
     skipped = (*source.skipped, *probed.skipped)
-    if not (however_few and probed.good):
+    if judged:
         check_share(skipped, len(probed.good), config.max_skipped, data)
     return Survey(
         source=source,

@@ -126,7 +126,8 @@ def _classes(survey: Survey, counts: Mapping[str, int]) -> str:
 
 
 def _files(survey: Survey) -> str:
-    total = len(survey.usable) + len(survey.skipped)
+    lost = sum(entry.num_samples for entry in survey.skipped)
+    total = len(survey.usable) + lost
     if not survey.source.holds_files:
         return f"{things(total, 'sample')}"
     took = f" in {survey.seconds:.0f} s" if survey.seconds >= 1 else ""
@@ -137,8 +138,8 @@ def _files(survey: Survey) -> str:
         parts.append(
             f"{copies:,} of them {'an exact copy' if copies == 1 else 'exact copies'}, kept on one side of the split"
         )
-    if survey.skipped:
-        parts.append(f"{len(survey.skipped):,} skipped")
+    if lost:
+        parts.append(f"{lost:,} skipped")
     return f"{things(total, 'sample')} {read}{took}: {', '.join(parts)}"
 
 

@@ -38,7 +38,11 @@ SHOWN_SAMPLES = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A run after its training: what its pages are made from."""
+    """A run after its training: what its pages are made from.
+
+    Attributes:
+        can_read: False where the disk or network has just failed: who waits for it once more waits twice as long.
+    """
 
     folder: RunFolder
     config: RunConfig
@@ -47,6 +51,7 @@ class Finished:
     task: Task
     history: Sequence[Mapping[str, Any]]
     facts: Mapping[str, Any]
+    can_read: bool = True
 
     @property
     def best(self) -> Mapping[str, Any] | None:
@@ -188,6 +193,8 @@ def _validation_headline(run: Finished) -> Headline | None:
 
 def _seen_samples(run: Finished) -> tuple[SeenSample, ...]:
     """Draws training samples anew as the first epoch showed them: what they look like is a function of their number."""
+    if not run.can_read:
+        return ()
     samples = TrainingSamples(run.prepared.survey.source, run.prepared.records("train"), run.reader, run.config.seed)
     places = np.linspace(0, len(samples) - 1, min(SHOWN_SAMPLES, len(samples))).astype(int).tolist()
     shown = [samples[(0, place)] for place in places]

@@ -87,7 +87,7 @@ def check_data(data: str, *, full: bool, work: Work = lambda what, done, total: 
         full: decode every file, and compare the hash of every shard, instead of reading headers.
 
     Raises:
-        PerceptioError: nothing of it can be used.
+        PerceptioError: it cannot be opened, or the disk or network fails again and again.
     """
     problems: list[str] = []
     if looks_like_shards(data):
@@ -99,7 +99,7 @@ def check_data(data: str, *, full: bool, work: Work = lambda what, done, total: 
         data,
         SourceConfig(check="full" if full else "header"),
         copies=False,
-        however_few=True,
+        judged=False,
         progress=lambda done, total: work("reading files", done, total),
     )
     problems += [f"{entry.name}: {entry.reason}" for entry in survey.skipped]

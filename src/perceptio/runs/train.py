@@ -14,7 +14,7 @@ from torch import Tensor
 
 from perceptio.data.dataset import EvaluationSamples
 from perceptio.disk import FolderLock
-from perceptio.errors import PerceptioError, UsageError
+from perceptio.errors import PerceptioError, UnreachableError, UsageError
 from perceptio.evaluation.predictions import join
 from perceptio.modalities.streams import StreamReader
 from perceptio.models.counts import count_parameters
@@ -421,6 +421,7 @@ def _report_failure(bench: Workbench, error: Exception, lost: LostFiles) -> None
             }
         )
         run = open_finished(bench.folder, bench.prepared, bench.reader, bench.task)
+        run = replace(run, can_read=not isinstance(error, UnreachableError))
         finish_run(run, {}, bench.accelerator.device)
     except Exception as second:
         error.add_note(f"no report could be written either: {second}")

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from accelerate import Accelerator
 
 from perceptio.data.batches import Batch
+from perceptio.data.failures import told
 from perceptio.data.lasting import LastingBatches, Loss
 from perceptio.data.order import TrainingOrder
-from perceptio.errors import DataError
+from perceptio.errors import DataError, UnreachableError
 from perceptio.training.job import Job, Report, WorkerLoss
 
 
@@ -75,7 +76,7 @@ class Feed:
         try:
             batch = next(self._batches)
         except OSError as error:
-            raise DataError(_unreachable(error)) from error
+            raise UnreachableError(_unreachable(error)) from error
         self.seconds_waited += time.monotonic() - began
         self._num_asked = len(next(self._asked))
         return batch
@@ -99,9 +100,7 @@ def _unreadable(batch: Batch) -> str:
 
 
 def _unreachable(error: OSError) -> str:
-    # An error from a worker process holds its whole traceback, whose last line is the error.
-    reason = (error.strerror or str(error)).strip().splitlines()[-1]
     return (
-        f"the disk or network failed in the middle of the run ({reason}). That is not the files' fault, so nothing was "
-        "skipped; once it works, go on from the last checkpoint with perceptio train --resume"
+        f"the disk or network failed in the middle of the run ({told(error)}). That is not the files' fault, so "
+        "nothing was skipped; once it works, go on from the last checkpoint with perceptio train --resume"
     )

@@ -3,7 +3,6 @@
 A disk that refuses costs a warning, and training goes on: what found no room is written with the next checkpoint.
 """
 
-import errno
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perceptio.disk import DISK, Disk
+from perceptio.disk import DISK, Disk, refusal, way_out
 from perceptio.errors import PerceptioError
 from perceptio.training.average import WeightAverage
 from perceptio.training.checkpoint import LoopState, on_cpu, optimizer_tensors, weight_tensors, write_checkpoint
@@ -127,7 +126,7 @@ class Saver:
         if self.failed_in_a_row == MOST_FAILED_SAVES:
             raise PerceptioError(
                 f"{MOST_FAILED_SAVES} checkpoints in a row could not be written, the last at step {state.step}: "
-                f"{reason}. {_way_out(error)}, then go on with --resume."
+                f"{reason}. {way_out(error)}, then go on with --resume."
             ) from error
         self._warn("checkpoint", state.step, reason)
 
@@ -135,14 +134,5 @@ class Saver:
         self.report(SaveFailure(what=what, step=step, reason=reason))
 
     def _reason(self, error: OSError, folder: Path, *tensors: Mapping[str, Tensor]) -> str:
-        """Returns what the disk said, and how much was wanted of how much there is."""
         needed = sum(value.nbytes for part in tensors for value in part.values())
-        try:
-            room = f" ({needed:,} bytes to write, {self.disk.free_bytes(folder):,} free)"
-        except OSError:  # the folder itself is gone
-            room = ""
-        return f"{error.strerror or error}: {folder}{room}"
-
-
-def _way_out(error: OSError) -> str:
-    return "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Mend that"
+        return refusal(error, folder, needed, self.disk)

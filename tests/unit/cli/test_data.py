@@ -37,6 +37,18 @@ def test_exit_codes_of_a_check(pictures: Path, capsys: pytest.CaptureFixture[str
     assert main(["data", "check", str(pictures), "--json"]) == 4
 
 
+def test_a_check_lists_files_of_which_none_can_be_used(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = sorted(str(path.relative_to(pictures)) for path in pictures.glob("*/*.png"))
+    for name in names:
+        (pictures / name).write_bytes(b"")
+    assert main(["data", "check", str(pictures)]) == 4
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"bad       {name}: empty file (0 bytes)" for name in names),
+        "Checked   0 samples of 0 classes can be used (looked at)",
+        "          12 problems, 100.0 % of the samples lost",
+    ]
+
+
 def test_what_is_left_out_is_named(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (pictures / "disc" / "00.png").write_bytes(b"")
     assert main(["data", "pack", str(pictures), str(tmp_path / "out"), "--shard-bytes", "1MB"]) == 3

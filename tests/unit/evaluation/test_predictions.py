@@ -7,13 +7,13 @@ from torch import nn
 
 from perceptio.data.dataset import EvaluationSamples
 from perceptio.data.records import MAIN
-from perceptio.errors import DataError, PerceptioError
+from perceptio.errors import DataError, PerceptioError, UnreachableError
 from perceptio.evaluation import loading
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.evaluation.predictions import mean_over_views, predict_batches, score
 from perceptio.tasks.classification import SingleLabel, TargetTable
 from support.pictures import CLASSES
-from support.samples import ArraySource, NoisyReader, make_source
+from support.samples import ArraySource, NoisyReader, UnreachableSource, make_source
 
 
 class MeanColour(nn.Module):
@@ -51,6 +51,19 @@ def predict(
         prepare=lambda name, values: values.float() / 255, device=torch.device("cpu"), targets=targets,
         views_at_once=views_at_once,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_network_that_fails_is_told_in_one_line(workers: int):
+    source = make_source(5)
+    samples = EvaluationSamples(source, source.records, NoisyReader())
+    samples.source = UnreachableSource(source)
+    message = (
+        r"^the disk or network failed \([^\n]*a\.tar, tried 6 times\)\. That is not the files' fault, so nothing was "
+        r"skipped; once it works, start again, or go on from the last checkpoint with perceptio train --resume$"
+    )
+    with pytest.raises(UnreachableError, match=message):
+        list(EvaluationBatches(samples, batch_size=4, num_workers=workers))
 
 
 def test_answers_come_in_order_with_their_losses():

@@ -10,7 +10,7 @@ import perceptio
 from perceptio.data.limits import Limits
 from perceptio.data.records import Record
 from perceptio.data.splits import SplitConfig
-from perceptio.errors import PerceptioError
+from perceptio.errors import PerceptioError, UnreachableError
 from perceptio.modalities.streams import StreamReader
 from perceptio.runs import train as training
 from perceptio.runs.data import Survey, prepare_data, survey_data
@@ -119,6 +119,25 @@ def test_a_run_that_fails_leaves_its_report_and_its_error(
     assert "<b>Training failed.</b> loss is &lt;b&gt;not&lt;/b&gt; a number at step 3" in page
     assert 'id="samples"' in page
     assert "Training failed: loss is &lt;b&gt;not" in folder.card.read_text(encoding="utf-8")
+
+
+def test_the_report_of_a_run_whose_network_failed_does_not_wait_for_it_again(
+    run: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail_again(*given: object, **named: object) -> None:
+        raise OSError("tried 6 times more")
+
+    def fail(*given: object, **named: object) -> None:
+        monkeypatch.setattr(StreamReader, "training_view", fail_again)
+        raise UnreachableError("the network failed")
+
+    monkeypatch.setattr(training, "fit", fail)
+    with pytest.raises(UnreachableError, match=r"^the network failed$") as caught:
+        training.train_run(run.config, TrainOptions(out=tmp_path / "run", device="cpu", workers=0))
+    assert getattr(caught.value, "__notes__", []) == []
+    page = RunFolder(tmp_path / "run").report.read_text(encoding="utf-8")
+    assert "<b>Training failed.</b> the network failed" in page
+    assert 'id="samples"' not in page
 
 
 def test_where_no_report_can_be_written_the_first_error_is_seen(

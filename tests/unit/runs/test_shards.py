@@ -1,5 +1,6 @@
 """Shards instead of folders: nothing that a run decides changes."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import pytest
 
 import perceptio
 from perceptio.data.splits import SplitConfig
-from perceptio.errors import UsageError
+from perceptio.errors import DataError, UsageError
 from perceptio.recipes.automatic import choose_config
 from perceptio.runs.config import SourceConfig, absolute_data
 from perceptio.runs.data import prepare_data, survey_data
 from perceptio.runs.evaluate import evaluate_run
+from perceptio.runs.opening import show_data
+from perceptio.runs.screen import SilentScreen
 from perceptio.runs.shards import check_data, pack_data
 from support.configs import tiny_config
 from support.kinds import MAKERS
@@ -113,3 +116,42 @@ def test_a_check_says_what_training_would_skip(pictures: Path, tmp_path: Path) -
     assert checked.lost_share == pytest.approx(1 / 30)
     pack_all(pictures, tmp_path / "shards")
     assert check_data(str(tmp_path / "shards"), full=True).problems == checked.problems
+
+
+class KeptFacts(SilentScreen):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def fact(self, label: str, text: str) -> None:
+        self.told.append(text)
+
+
+def test_half_of_the_data_cut_away_is_refused_without_an_index_too(pictures: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    packed = pack_all(pictures, shards, shard_bytes=2**16)
+    assert len(packed.shards) > 1
+    (shards / "index.jsonl").unlink()
+    for name in packed.shards[:-1]:
+        os.truncate(shards / name, (shards / name).stat().st_size // 2)
+    with pytest.raises(DataError, match=r"(?s)of \d+ files in .* cannot be used: .* an estimated \d+ lost"):
+        survey(shards)
+    found = survey(shards, max_skipped=0.9)
+    lost = sum(entry.num_samples for entry in found.skipped)
+    total = len(found.usable) + lost
+    screen = KeptFacts()
+    show_data(found, screen, listed_in="skipped.csv")
+    assert f"{total} samples decoded: {len(found.usable)} used, {lost} skipped" in screen.told
+
+
+def test_a_check_tells_each_problem_of_a_shard_without_an_index_once(pictures: Path, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    (name, *_) = pack_all(pictures, shards, shard_bytes=2**16).shards
+    (shards / "index.jsonl").unlink()
+    (shards / "bad.tar").write_bytes(b"<html>" * 200)
+    size = (shards / name).stat().st_size - 3000
+    os.truncate(shards / name, size)
+    bad, cut = check_data(str(shards), full=True).problems
+    assert bad.startswith("bad.tar: damaged: no header of a member stands at byte 0; 0 whole samples ")
+    assert cut.startswith(f"{name}: cut off: it ends after {size:,} bytes, ")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from perceptio.data.failures import patiently
 from perceptio.data.limits import Limits
@@ -20,7 +21,9 @@ _READ_BYTES = 2**20
 def check_index(
     found: ShardSet, limits: Limits, *, full: bool, progress: Callable[[int, int], None] | None = None
 ) -> list[str]:
-    """Returns what is wrong with the shards of a set and with the index beside them, a line each.
+    """Returns where the shards of a set and the index beside them differ, a line each.
+
+    What is wrong with shards that no index describes is found, and told, by whoever reads their samples.
 
     Args:
         full: also compare the hash of every shard with the index, which reads all of it.
@@ -34,8 +37,10 @@ def check_index(
     for number, place in enumerate(found.places, start=1):
         name = place.rpartition("/")[2]
         there.add(name)
-        problems += [f"{printable(name)}: {line}" for line in _problems(place, found, beside.get(name), limits, full)]
-        if beside and name not in beside:
+        if name in beside:
+            lines = _problems(place, found, beside[name], limits, full)
+            problems += [f"{printable(name)}: {line}" for line in lines]
+        elif beside:
             problems.append(f"{printable(name)}: is not in {INDEX_NAME}")
         if progress is not None:
             progress(number, len(found.places))
@@ -45,27 +50,28 @@ def check_index(
     ]
 
 
-def _problems(place: str, found: ShardSet, known: ShardTable | None, limits: Limits, full: bool) -> list[str]:
+def _problems(place: str, found: ShardSet, known: ShardTable, limits: Limits, full: bool) -> list[str]:
     name = place.rpartition("/")[2]
     try:
         shard = patiently(lambda: look_at(place) if found.is_remote else look_on_disk(Path(place), limits), name)
         table = patiently(lambda: _scan(shard, limits), name)
-        digest = patiently(lambda: _digest(shard), name) if full and known is not None and known.digest else ""
+        digest = patiently(lambda: _digest(shard), name) if full and known.digest else ""
     except FileError as error:
         return [str(error)]
     problems = [table.problem] if table.problem else []
-    problems += [f"{printable(member)}: {reason}" for member, reason in table.refused]
-    if known is None:
-        return problems
     if known.size != table.size:
         problems.append(f"has {table.size:,} bytes, and {known.size:,} by {INDEX_NAME}")
-    elif (known.names, known.offsets, known.sizes) != (table.names, table.offsets, table.sizes):
+    elif _content(known) != _content(table):
         problems.append(f"holds other members than {INDEX_NAME} says")
     elif known.labels != table.labels:
         problems.append(f"gives other labels than {INDEX_NAME} says")
     if digest and digest != known.digest:
         problems.append(f"its bytes are not those that were packed: their hash is not that in {INDEX_NAME}")
     return problems
+
+
+def _content(table: ShardTable) -> tuple[list[Any], ...]:
+    return table.names, table.offsets, table.sizes, table.refused
 
 
 def _scan(shard: LocalShard | RemoteShard, limits: Limits) -> ShardTable:

@@ -1,5 +1,6 @@
 """Packs any source into tar shards: the same samples give the same bytes, and read back they are the same samples."""
 
+import fcntl
 import hashlib
 import io
 import json
@@ -7,6 +8,7 @@ import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ from perceptio.data.shards.patterns import CLASSES_NAME, INDEX_NAME
 from perceptio.data.shards.scan import ABOUT, KEPT_FACTS, Label, ShardTable, split_key, why_refused
 from perceptio.data.shards.source import splits_of
 from perceptio.data.shards.tar import BLOCK_BYTES
-from perceptio.errors import FileError, UsageError
+from perceptio.disk import discard, refusal, replace_file, way_out
+from perceptio.errors import FileError, PerceptioError, UsageError
 from perceptio.randomness import generator
 
 SHARD_BYTES = 256 * 2**20
@@ -83,29 +86,58 @@ def pack(
 
     Raises:
         UsageError: `out` is not empty, or `shard_bytes` too small.
-        DataError: the disk or the network fails again and again.
+        DataError: the disk or the network that samples come from fails again and again.
+        PerceptioError: the disk refuses what is written to it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not an empty folder; choose another")
     if shard_bytes < 2**16:
         raise UsageError(f"--shard-bytes must be at least 65,536: got {shard_bytes:,}")
-    out.mkdir(parents=True, exist_ok=True)
+    _make_empty(out)
     work = _Packing(source=source, out=out, limits=limits or Limits(), shard_bytes=shard_bytes)
     given = {record.name: splits[record.name] if splits else record.split for record in source.records}
     is_mixed = None in given.values() and len(set(given.values())) > 1
     groups = {None: list(source.records)} if is_mixed else _by_split(source.records, given)
     plans = _plans(source, given if is_mixed else {})
     done = 0
-    for split, records in groups.items():
-        order = generator(0, "pack", split or "").permutation(len(records))
-        work.begin(f"{_safe(name)}{f'-{split}' if split else ''}")
-        for index in order.tolist():
-            work.add(plans[records[index].name])
-            done += 1
-            if progress is not None:
-                progress(done, len(source.records))
-        work.finish_shard()
-    return work.finish()
+    try:
+        for split, records in groups.items():
+            order = generator(0, "pack", split or "").permutation(len(records))
+            work.begin(f"{_safe(name)}{f'-{split}' if split else ''}")
+            for index in order.tolist():
+                work.add(plans[records[index].name])
+                done += 1
+                if progress is not None:
+                    progress(done, len(source.records))
+            work.finish_shard()
+        return work.finish()
+    finally:
+        work.discard_unfinished()
+
+
+def _make_empty(out: Path) -> None:
+    """Makes a folder for shards, or removes from it what a killed pack left.
+
+    Raises:
+        UsageError: something else lies there, or another process packs into it.
+    """
+    if out.exists() and (not out.is_dir() or not all(_is_unfinished(path) for path in out.iterdir())):
+        raise UsageError(f"{out} exists and is not an empty folder; choose another")
+    out.mkdir(parents=True, exist_ok=True)
+    for path in out.iterdir():
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"another process packs into {out}; wait for it, or choose another folder") from None
+            path.unlink()
+
+
+def _unfinished(path: Path) -> Path:
+    """Returns what a shard is called while it is written; readers pass it over."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def _is_unfinished(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".tar.tmp") and path.is_file()
 
 
 def _by_split(records: Sequence[Record], given: Mapping[str, Split | None]) -> dict[Split | None, list[Record]]:
@@ -173,13 +205,14 @@ class _Packing:
     tables: list[ShardTable] = field(default_factory=list)
     left_out: list[Skipped] = field(default_factory=list)
     num_samples: int = 0
+    file: io.BufferedIOBase | None = None
+    """The present shard, if there is one."""
 
     def __post_init__(self) -> None:
         self.numbers = {name: number for number, name in enumerate(self.source.classes)}
 
     def begin(self, name: str) -> None:
         self.name, self.number = name, 0
-        self.file: io.BufferedIOBase | None = None
 
     def add(self, plan: _Plan) -> None:
         """Packs a sample, into a new shard where the present one is full."""
@@ -206,14 +239,15 @@ class _Packing:
         sample = len(table.labels)
         if kept := {key: plan.facts[key] for key in KEPT_FACTS if key in plan.facts}:
             table.facts[str(sample)] = kept
-        for header, name, content, is_media in members:
-            self._write(header)
-            if is_media:
-                table.names.append(name)
-                table.offsets.append(self.position)
-                table.sizes.append(len(content))
-                table.samples.append(sample)
-            self._write(content.ljust(_padded(len(content)), b"\0"))
+        with self._writing(table.name, self.position + size):
+            for header, name, content, is_media in members:
+                self._write(header)
+                if is_media:
+                    table.names.append(name)
+                    table.offsets.append(self.position)
+                    table.sizes.append(len(content))
+                    table.samples.append(sample)
+                self._write(content.ljust(_padded(len(content)), b"\0"))
         table.labels.append(label)
         self.num_samples += 1
 
@@ -221,17 +255,20 @@ class _Packing:
         """Ends the present shard, if there is one; it gets its name only now."""
         if self.file is None:
             return
-        self._write(_END)
-        self.file.close()
-        self.file = None
         table = self.tables[-1]
+        with self._writing(table.name, self.position + len(_END)):
+            self._write(_END)
+            self.file.close()
+            _unfinished(self.out / table.name).replace(self.out / table.name)
+        self.file = None
         table.size, table.digest = self.position, self.digest.hexdigest()
-        (self.out / f".{table.name}.tmp").replace(self.out / table.name)
 
     def finish(self) -> Packed:
         """Writes class names and, last of all, the index."""
-        (self.out / CLASSES_NAME).write_text("".join(f"{name}\n" for name in self.source.classes), encoding="utf-8")
-        (self.out / INDEX_NAME).write_bytes(index_bytes(self.tables))
+        classes = "".join(f"{name}\n" for name in self.source.classes).encode()
+        for name, content in ((CLASSES_NAME, classes), (INDEX_NAME, index_bytes(self.tables))):
+            with self._writing(name, len(content)):
+                replace_file(self.out / name, content)
         return Packed(
             shards=tuple(table.name for table in self.tables),
             num_samples=self.num_samples,
@@ -239,12 +276,34 @@ class _Packing:
             left_out=tuple(self.left_out),
         )
 
+    def discard_unfinished(self) -> None:
+        """Removes the present shard, if there is one."""
+        if self.file is None:
+            return
+        with suppress(OSError):  # closing writes the rest, for which there may be no room
+            self.file.close()
+        self.file = None
+        discard(_unfinished(self.out / self.tables[-1].name))
+
+    @contextmanager
+    def _writing(self, name: str, num_bytes: int) -> Iterator[None]:
+        """Tells what the disk refused: a file, and how large it was to become at least."""
+        try:
+            yield
+        except OSError as error:
+            self.discard_unfinished()  # before the room is measured
+            reason = f"{name} could not be written: {refusal(error, self.out, num_bytes)}"
+            raise PerceptioError(f"{reason}. {way_out(error)}, then pack anew into an empty folder") from error
+
     def _begin_shard(self) -> None:
         name = f"{self.name}-{self.number:06d}.tar"
         self.number += 1
         self.position, self.digest = 0, hashlib.sha256()
-        self.tables.append(ShardTable(name=name, size=0))
-        self.file = (self.out / f".{name}.tmp").open("wb")
+        with self._writing(name, 0):
+            self.file = _unfinished(self.out / name).open("xb")
+            self.tables.append(ShardTable(name=name, size=0))
+            # Lets go of it when this process ends, however it does: then it is a leftover.
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _contents(self, plan: _Plan) -> Iterator[tuple[str, bytes, bool]]:
         """Yields name and content of each media file; True marks them as such."""

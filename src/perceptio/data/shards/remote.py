@@ -154,7 +154,8 @@ def look_at(url: str) -> RemoteShard:
 
     def ask() -> RemoteShard:
         filesystem(url).invalidate_cache()
-        info = filesystem(url).info(url)
+        # For both of its requests together: where HEAD fails, also by silence, fsspec asks once more by GET.
+        info = filesystem(url).info(url, timeout=SILENCE_SECONDS)
         if info.get("size") is None:
             raise FileError("the server does not say how large it is, so that no part of it can be asked for")
         if info.get("partial") is False:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -197,17 +198,27 @@ class _Gathering:
         return frozenset(self.class_names)
 
     def _count_lost(self, tables: Sequence[ShardTable]) -> None:
-        """Adds what is lost with its shard: as many samples as a whole shard holds, where nobody knows better."""
-        whole = [len(table.labels) for table in tables if not table.problem]
-        usual = max(1, round(sum(whole) / len(whole))) if whole else 1
+        """Adds what is lost with its shard: by name where the index lists it, else as a number under the shard's name.
+
+        Names that only a cache knows are not told: on another machine the data's fingerprint would be another one.
+        """
+        left = [len(table.labels) for table in tables]
+        # Where no shard is known whole, the largest of those that are left says most.
+        known = [number for number in self.tables.held if number is not None] or left
+        held = [
+            _probably_held(rest, known) if number is None else number
+            for rest, number in zip(left, self.tables.held, strict=True)
+        ]
+        usual = _probably_held(0, held)
         self.skipped += [Skipped(entry.name, entry.reason, usual) for entry in self.tables.missing]
         self.skipped += self.tables.lost
-        known = {entry.reason for entry in self.tables.lost}
-        for table in tables:
-            if table.problem and not any(table.name in reason for reason in known):
-                missing = max(1, usual - len(table.labels))
-                reason = f"{table.problem}; {len(table.labels):,} whole samples before that are used"
-                self.skipped.append(Skipped(printable(table.name), reason, missing))
+        named = {entry.reason for entry in self.tables.lost}
+        for number, table in enumerate(tables):
+            if table.problem and not any(table.name in reason for reason in named):
+                lost = max(1, held[number] - left[number])
+                about = "an estimated " if self.tables.held[number] is None else ""
+                rest = f"{left[number]:,} whole samples before that are used, {about}{lost:,} lost"
+                self.skipped.append(Skipped(printable(table.name), f"{table.problem}; {rest}", lost))
 
     def _notes(self, tables: Sequence[ShardTable]) -> list[str]:
         total = sum(table.size for table in tables)
@@ -228,6 +239,16 @@ class _Gathering:
         if self.skipped:
             return f": {self.skipped[0].name}: {self.skipped[0].reason}"
         return "".join(self._notes(tables)[-1:]).join((" (", ")"))
+
+
+def _probably_held(left: int, known: Sequence[int]) -> int:
+    """Returns how many samples a shard held of which some are left, at least one more.
+
+    The median of the shards that hold more than what is left: others tell nothing about this one. Where none does,
+    twice what is left: a cut is as likely before the middle as behind it.
+    """
+    larger = [number for number in known if number > left]
+    return round(median(larger)) if larger else max(1, 2 * left)
 
 
 def _pickle_note(left_out: Mapping[str, int]) -> str:

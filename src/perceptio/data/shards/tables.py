@@ -36,12 +36,14 @@ class Tables:
 
     Attributes:
         shards: where each readable shard lies, and its table, in the set's order.
+        held: how many samples each of these held when it was whole; None: it was cut off, and nobody knows.
         missing: shards that cannot be read at all, with reasons.
         lost: members that the index beside the shards lists and a shard that was cut off no longer holds.
         notes: what was decided, a sentence each.
     """
 
     shards: tuple[tuple[Shard, ShardTable], ...]
+    held: tuple[int | None, ...]
     missing: tuple[Skipped, ...]
     lost: tuple[Skipped, ...]
     notes: tuple[str, ...]
@@ -56,6 +58,7 @@ def read_tables(found: ShardSet, limits: Limits, progress: Progress | None = Non
     beside, problem = index_beside(found, limits)
     cached = _cached(found, limits) if not beside else {}
     shards: list[tuple[Shard, ShardTable]] = []
+    wholes: list[ShardTable | None] = []
     missing: list[Skipped] = []
     lost: list[Skipped] = []
     fresh = renewed = 0
@@ -67,6 +70,7 @@ def read_tables(found: ShardSet, limits: Limits, progress: Progress | None = Non
             else:
                 shard, table, is_new = answer
                 shards.append((shard, table))
+                wholes.append(_whole(table, beside.get(table.name) or cached.get(table.name)))
                 fresh += is_new
                 known = beside.get(table.name)
                 if is_new and known is not None:
@@ -78,8 +82,15 @@ def read_tables(found: ShardSet, limits: Limits, progress: Progress | None = Non
     if renewed:
         notes.append(f"{INDEX_NAME} is out of date for {renewed:,} shards, which were read anew")
     if fresh and (path := _cache_path(found, limits)) is not None and not beside:
-        keep(path, index_bytes([table for _, table in shards]))
-    return Tables(shards=tuple(shards), missing=tuple(missing), lost=tuple(lost), notes=tuple(notes))
+        # Of a shard that was cut off what it held is kept: the next run must not take what is left for all there was.
+        keep(path, index_bytes([whole or table for whole, (_, table) in zip(wholes, shards, strict=True)]))
+    return Tables(
+        shards=tuple(shards),
+        held=tuple(None if whole is None else len(whole.labels) for whole in wholes),
+        missing=tuple(missing),
+        lost=tuple(lost),
+        notes=tuple(notes),
+    )
 
 
 def _known_or_read(
@@ -159,6 +170,24 @@ def _cache_path(found: ShardSet, limits: Limits) -> Path | None:
     key = "\0".join((repr(limits), *places))
     digest = hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
     return None if folder is None else folder / f"{digest}.jsonl"
+
+
+def _whole(table: ShardTable, known: ShardTable | None) -> ShardTable | None:
+    """Returns the table of a shard before it was cut off; None: nobody knows it.
+
+    Args:
+        known: what the index beside the shard, or the user's cache, says of a shard of this name. It is the same shard
+            if it was whole and larger, and what is left stands where it stood.
+    """
+    if not table.problem:
+        return table
+    if known is None or known.problem or known.size <= table.size:
+        return None
+    return known if _members(table) <= _members(known) else None
+
+
+def _members(table: ShardTable) -> set[tuple[str, int, int]]:
+    return set(zip(table.names, table.offsets, table.sizes, strict=True))
 
 
 def _lost(known: ShardTable, table: ShardTable) -> list[Skipped]:

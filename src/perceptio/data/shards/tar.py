@@ -76,7 +76,7 @@ def walk_tar(stream: io.BufferedIOBase, num_bytes: int, limits: Limits) -> Itera
     long_name: bytes | None = None
     long_size: int | None = None
     while True:
-        block = _read(stream, position, BLOCK_BYTES)
+        block = _read(stream, position, BLOCK_BYTES, num_bytes)
         if position == 0:
             _check_beginning(block)
         header = _parsed(block, position)
@@ -98,7 +98,7 @@ def walk_tar(stream: io.BufferedIOBase, num_bytes: int, limits: Limits) -> Itera
         if position + held > num_bytes:
             raise CutError(f"cut off: it ends after {num_bytes:,} bytes, in the middle of a member")
         if is_extended:
-            content = _extension(stream, position, held, limits)
+            content = _extension(stream, position, held, num_bytes, limits)
             if header.kind == b"x":
                 named, long_size = _pax(content)
                 long_name = long_name if named is None else named
@@ -132,11 +132,12 @@ def check_member_header(block: bytes, name: str, size: int) -> None:
         raise FileError("its shard is another one than was indexed: something else stands in its place")
 
 
-def _read(stream: io.BufferedIOBase, position: int, size: int) -> bytes:
+def _read(stream: io.BufferedIOBase, position: int, size: int, num_bytes: int) -> bytes:
     stream.seek(position)
     content = stream.read(size)
     if len(content) < size:
-        raise CutError(f"cut off: it ends after {position + len(content):,} bytes, without the mark of its end")
+        # Not the position: it stands behind the padding of the last member, which may be cut off as well.
+        raise CutError(f"cut off: it ends after {num_bytes:,} bytes, without the mark of its end")
     return content
 
 
@@ -173,13 +174,13 @@ def _number(field: bytes) -> int | None:
     return int(digits, 8) if all(48 <= digit <= 55 for digit in digits) else None
 
 
-def _extension(stream: io.BufferedIOBase, position: int, size: int, limits: Limits) -> bytes:
+def _extension(stream: io.BufferedIOBase, position: int, size: int, num_bytes: int, limits: Limits) -> bytes:
     if size > limits.max_shard_header_bytes:
         raise FileError(
             f"has an extended header of {size:,} bytes; the limit is {limits.max_shard_header_bytes:,} "
             "(--source.limits.max-shard-header-bytes)"
         )
-    return _read(stream, position, size)
+    return _read(stream, position, size, num_bytes)
 
 
 def _pax(content: bytes) -> tuple[bytes | None, int | None]:

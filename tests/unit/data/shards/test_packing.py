@@ -1,6 +1,10 @@
 """What is packed is what is read back, byte by byte, name by name."""
 
+import fcntl
 import hashlib
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,7 @@ from perceptio.data.shards.checking import check_index
 from perceptio.data.shards.packing import pack
 from perceptio.data.shards.patterns import find_shards
 from perceptio.data.sources import open_source
-from perceptio.errors import UsageError
+from perceptio.errors import PerceptioError, UsageError
 from support.samples import ArraySource
 from support.shards import content_of, labels_of, read, write_tar
 
@@ -157,6 +161,62 @@ def test_an_output_that_is_not_empty_and_a_size_that_is_none(photos: Path, tmp_p
         packed(photos, photos)
     with pytest.raises(UsageError, match=r"^--shard-bytes must be at least 65,536: got 1,000$"):
         packed(photos, tmp_path / "out", shard_bytes=1000)
+
+
+@contextmanager
+def files_of_at_most(num_bytes: int) -> Iterator[None]:
+    """Refuses every byte of a file beyond these, as a full disk would."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_refuses_is_told_with_the_file_and_the_bytes_and_keeps_nothing_unfinished(
+    make_tree, tmp_path: Path
+) -> None:
+    folder = make_tree(*(f"{label}/{number}.bin" for label in "ab" for number in range(20)), content=bytes(5000))
+    message = (
+        r"^photos-000000\.tar could not be written: File too large: .*out \(10\d,\d{3} bytes to write, [\d,]+ free\)\. "
+        r"Make room, then pack anew into an empty folder$"
+    )
+    with pytest.raises(PerceptioError, match=message), files_of_at_most(100_000):
+        packed(folder, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+    assert packed(folder, tmp_path / "out").num_samples == 40
+
+
+def test_a_pack_that_is_stopped_leaves_no_unfinished_shard(photos: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        packed(photos, tmp_path / "out", progress=stop)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_a_killed_pack_left_is_removed_and_what_another_writes_is_not(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    left = out / ".photos-train-000000.tar.tmp"
+    left.write_bytes(b"half")
+    with left.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        message = r"^another process packs into .*out; wait for it, or choose another folder$"
+        with pytest.raises(UsageError, match=message):
+            packed(photos, out)
+    packed(photos, out)
+    assert sorted(hashes(out)) == ["classes.txt", "index.jsonl", "photos-test-000000.tar", "photos-train-000000.tar"]
+
+
+def test_a_shard_that_is_being_written_is_locked(photos: Path, tmp_path: Path) -> None:
+    def pack_too(done: int, total: int) -> None:
+        packed(photos, tmp_path / "out")
+
+    with pytest.raises(UsageError, match=r"^another process packs into .*out; wait for it, or choose another folder$"):
+        packed(photos, tmp_path / "out", progress=pack_too)
 
 
 def test_a_check_finds_what_a_disk_or_a_copy_did(photos: Path, tmp_path: Path) -> None:

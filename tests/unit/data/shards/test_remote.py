@@ -181,6 +181,15 @@ def test_what_does_not_pass_stops_with_a_reason_that_is_not_the_files(server: Se
         content_of(source, "03.jpg")
 
 
+def test_a_silent_server_is_waited_for_once_a_try(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "TRIES", 2)
+    server.faults = ["stall"] * 1000
+    began = time.monotonic()
+    with pytest.raises(OSError, match=r"a-0\.tar, tried 2 times: the server says nothing$"):
+        remote.look_at(f"{server.url}/a-0.tar")
+    assert time.monotonic() - began < 4 * remote.SILENCE_SECONDS  # HEAD and GET would take as long each
+
+
 def test_at_the_start_a_failing_server_refuses_the_run(server: Server) -> None:
     server.faults = ["500"] * 1000
     message = (
@@ -249,11 +258,11 @@ def test_a_shard_that_changes_under_a_run_gives_no_wrong_bytes(server: Server) -
 
 def test_a_server_that_does_not_say_how_large_a_file_is(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"{server.url}/a-0.tar"
-    monkeypatch.setattr(remote.filesystem(url), "info", lambda url: {"size": None})
+    monkeypatch.setattr(remote.filesystem(url), "info", lambda url, timeout: {"size": None})
     message = r"^the server does not say how large it is, so that no part of it can be asked for$"
     with pytest.raises(FileError, match=message):
         remote.look_at(url)
-    monkeypatch.setattr(remote.filesystem(url), "info", lambda url: {"size": 7, "partial": False})
+    monkeypatch.setattr(remote.filesystem(url), "info", lambda url, timeout: {"size": 7, "partial": False})
     with pytest.raises(
         FileError, match=r"^its server sends whole files only \(no Range requests\); copy the shards to"
     ):

@@ -213,9 +213,58 @@ def test_the_whole_samples_before_a_cut_are_used_and_the_rest_is_counted(make_sh
     assert all(content_of(source, name) == content_of(whole, name) for name in labels_of(source) if name[0] == "a")
     assert lost.name == "b.tar"
     assert lost.num_samples == 20 - len(kept)
-    assert re.fullmatch(
-        rf"cut off: it ends after [\d,]+ bytes, .*; {len(kept)} whole samples before that are used", lost.reason
-    )
+    rest = f"{len(kept)} whole samples before that are used, {lost.num_samples} lost"
+    assert re.fullmatch(rf"cut off: it ends after [\d,]+ bytes, .*; {rest}", lost.reason)
+
+
+def cut(folder: Path, names: str, size: int) -> None:
+    for name in names:
+        os.truncate(folder / f"{name}.tar", size)
+
+
+def lost_in(folder: Path) -> dict[str, tuple[int, bool]]:
+    """Returns how many samples each shard has lost, and whether that is estimated."""
+    return {entry.name: (entry.num_samples, "an estimated" in entry.reason) for entry in read(folder).skipped}
+
+
+def test_what_a_cut_shard_held_is_known_from_an_earlier_reading_and_stays_known(make_shards) -> None:
+    folder = make_shards({**two_shards(20), "c.tar": {"c.jpg": b"c", "c.cls": b"0"}})
+    read(folder)
+    cut(folder, "ab", 30_000)
+    for _ in range(2):
+        assert lost_in(folder) == {"a.tar": (12, False), "b.tar": (12, False)}
+
+
+def test_what_is_known_of_another_shard_of_the_same_name_tells_nothing(make_shards) -> None:
+    folder = make_shards({**two_shards(20), "c.tar": two_shards(9)["a.tar"]})
+    read(folder)
+    write_tar(folder / "b.tar", {f"x{name}": content for name, content in two_shards(12)["b.tar"].items()})
+    cut(folder, "b", 30_000)
+    assert lost_in(folder) == {"b.tar": (6, True)}  # of the others a.tar holds 20, and c.tar 9
+
+
+@pytest.mark.parametrize(
+    ("others", "lost"),
+    [
+        ([20, 20, 1], 12),  # shards that hold more than the 8 that are left
+        ([9, 10, 20, 20, 20], 12),
+        ([9, 20], 6),
+        ([1, 2], 8),  # none is like it: a cut is as likely before the middle as behind it
+        ([], 8),
+    ],
+)
+def test_what_nobody_knows_is_estimated(make_shards, others: list[int], lost: int) -> None:
+    shards = {f"{name}.tar": two_shards(count)["a.tar"] for name, count in zip("bcdef", others, strict=False)}
+    folder = make_shards({"a.tar": two_shards(30)["a.tar"], **shards})
+    cut(folder, "a", 30_000)
+    assert lost_in(folder) == {"a.tar": (lost, True)}
+
+
+def test_where_all_shards_are_cut_the_largest_says_most(make_shards) -> None:
+    folder = make_shards({**two_shards(), "c.tar": two_shards()["a.tar"]})
+    cut(folder, "ab", 17_000)
+    cut(folder, "c", 30_000)
+    assert lost_in(folder) == {"a.tar": (4, True), "b.tar": (4, True), "c.tar": (8, True)}
 
 
 def test_a_last_sample_that_lacks_its_label_is_no_whole_one(make_shards) -> None:
@@ -231,7 +280,12 @@ def test_a_shard_that_is_gone_or_no_tar_counts_as_many_samples_as_a_whole_one(ma
     (folder / "c.tar").write_bytes(b"<html>" * 200)
     source = read(folder)
     assert source.skipped == (
-        Skipped("c.tar", "damaged: no header of a member stands at byte 0; 0 whole samples before that are used", 20),
+        Skipped(
+            "c.tar",
+            "damaged: no header of a member stands at byte 0; 0 whole samples before that are used, an estimated 20 "
+            "lost",
+            20,
+        ),
     )
     missing = read(f"{folder}/{{a,b,d}}.tar")
     assert missing.skipped == (Skipped("d.tar", "no such file", 20),)
