@@ -23,7 +23,7 @@ def check_index(
 ) -> list[str]:
     """Returns where the shards of a set and the index beside them differ, a line each.
 
-    What is wrong with shards that no index describes is found, and told, by whoever reads their samples.
+    What is wrong with shards that no index describes as they are is found, and told, by whoever reads their samples.
 
     Args:
         full: also compare the hash of every shard with the index, which reads all of it.
@@ -58,9 +58,11 @@ def _problems(place: str, found: ShardSet, known: ShardTable, limits: Limits, fu
         digest = patiently(lambda: _digest(shard), name) if full and known.digest else ""
     except FileError as error:
         return [str(error)]
-    problems = [table.problem] if table.problem else []
-    if known.size != table.size:
+    problems = []
+    if known.size != table.size:  # then it is walked by whoever reads it, who tells that it was cut off
         problems.append(f"has {table.size:,} bytes, and {known.size:,} by {INDEX_NAME}")
+    elif table.problem:
+        problems.append(table.problem)
     elif _content(known) != _content(table):
         problems.append(f"holds other members than {INDEX_NAME} says")
     elif known.labels != table.labels:

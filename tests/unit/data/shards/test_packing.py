@@ -237,9 +237,12 @@ def test_a_check_finds_what_a_disk_or_a_copy_did(photos: Path, tmp_path: Path) -
         "photos-train-000000.tar: its bytes are not those that were packed: their hash is not that in index.jsonl"
     ]
     shard.write_bytes(whole[:-5000])
-    first, second = problems()
-    assert first.startswith("photos-train-000000.tar: cut off: it ends after ")
-    assert second == f"photos-train-000000.tar: has {len(whole) - 5000:,} bytes, and {len(whole):,} by index.jsonl"
+    assert problems() == [
+        f"photos-train-000000.tar: has {len(whole) - 5000:,} bytes, and {len(whole):,} by index.jsonl"
+    ]
+    shard.write_bytes(whole[:512] + b"x" * (len(whole) - 512))
+    (problem,) = problems()
+    assert problem.startswith("photos-train-000000.tar: damaged: no header of a member stands at byte ")
     names = [f"other{number}.jpg" for number in range(2)]
     write_tar(shard, dict.fromkeys(names, b"x"))
     shard.write_bytes(shard.read_bytes().ljust(len(whole), b"\0"))
