@@ -96,6 +96,8 @@ def test_training_leaves_what_it_promises(trained: Trained):
     assert list((trained.run / "tensorboard").iterdir())
     assert (trained.document["run"], trained.document["ended"]) == (str(trained.run), "finished")
     assert trained.document["test"]["accuracy"] > 0.8
+    assert trained.document["measured_on"] == {"validation": 9, "test": 9}
+    assert trained.document["unread"] == {"validation": 0, "test": 0}
 
 
 def test_the_config_repeats_the_run(trained: Trained, tell: Tell, tmp_path: Path):

@@ -53,6 +53,16 @@ def test_an_interrupted_run_shows_what_its_best_epoch_came_to(run: Finished):
     assert content.notes == ("Training was interrupted; the test samples were not used.",)
 
 
+def test_a_validation_result_covers_what_could_be_read(run: Finished):
+    (row,) = run.history
+    facts = {**run.facts, "ended": "interrupted", "lost": {"train": 0, "validation": 2, "test": 0}}
+    content = content_of(replace(run, history=({**row, "num_lost_validation": 2},), facts=facts))
+    headline = content.headline
+    assert headline is not None
+    assert (headline.num_samples, headline.num_unread) == (len(run.prepared.records("validation")) - 2, 2)
+    assert content.notes[1:] == ("2 samples went bad in mid-run: 2 for validation; see the skipped files.",)
+
+
 def test_a_run_that_ended_before_its_first_evaluation_has_no_result(run: Finished):
     facts = {**run.facts, "ended": "interrupted", "best_step": None}
     content = content_of(replace(run, history=(), facts=facts))
