@@ -2,7 +2,7 @@
 
 A step is what training does: 256 samples read, cropped and mixed, forward, backward, clipping, update. Times are the
 processor's, not the clock's (one thread; other programs on the machine disturb them less). With --against another
-checkout's src folder is measured in turn, each round in a process of its own.
+checkout's src folder, whose parts fit together as here, is measured in turn, each round in a process of its own.
 
 Usage: python benchmarks/training_step.py [--rounds 5] [--steps 15] [--against ../other/src] [--json]
 """
@@ -72,8 +72,7 @@ def measure(steps: int) -> dict[str, float]:
     from perceptio.training import step as step_module
 
     torch.set_num_threads(1)
-    # What a run would set; older checkouts have nothing to set.
-    getattr(runs_train, "keep_freed_memory", lambda: None)()
+    runs_train.keep_freed_memory()  # as a run does
     folder = Path(tempfile.mkdtemp(prefix="training-step-"))
     train_step = make_step(folder)
     parts: dict[str, list[float]] = {}
@@ -101,14 +100,13 @@ def measure(steps: int) -> dict[str, float]:
 
 
 def make_step(folder: Path):
-    """Returns the recipe's training step on random pictures, in whichever checkout this runs."""
+    """Returns the recipe's training step on random pictures."""
     from dataclasses import replace
-    from inspect import signature
 
     from perceptio.recipes.registry import find_recipe
     from perceptio.runs.data import prepare_data, survey_data
     from perceptio.runs.folder import RunFolder
-    from perceptio.runs.machine import make_accelerator
+    from perceptio.runs.machine import connect, make_accelerator
     from perceptio.runs.workbench import TrainOptions, build_workbench
     from perceptio.training.feed import Feed
     from perceptio.training.job import Job
@@ -119,26 +117,27 @@ def make_step(folder: Path):
     write_idx(folder)
     config = replace(find_recipe("fashion-mnist"), data=str(folder))
     prepared = prepare_data(survey_data(config.data, config.source, streams=config.streams), config)
-    accelerator = make_accelerator("cpu", "fp32")
-    bench = build_workbench(config, prepared, accelerator, RunFolder(folder), TrainOptions())
+    processes = connect("cpu", timeout_minutes=1.0)
+    accelerator = make_accelerator("cpu", "fp32", exact=False)
+    bench = build_workbench(config, prepared, accelerator, processes, RunFolder(folder), TrainOptions(workers=0))
     job = Job(
         model=bench.model, task=bench.task, samples=bench.training_samples(), targets=bench.targets("train"),
         prepare=config.streams.prepare, evaluate=lambda model: {}, keep_best=lambda model, state: None,
         config=config.training, epochs=config.epochs, batch_size=config.batch_size,
         learning_rate=config.learning_rate, seed=0, num_workers=0, checkpoints=folder / "checkpoints",
-        log=MetricLog(folder / "metrics.jsonl"), facts={},
+        log=MetricLog(folder / "metrics.jsonl"), facts={}, lost=bench.lost_files(),
     )  # fmt: skip
     optimizer = build_optimizer(config.training.optimizer, job.model, job.learning_rate)
     model, stepper = accelerator.prepare(job.model, optimizer)
     model.train()
 
-    def make(kind: type, **fields: object) -> object:
-        return kind(**{name: value for name, value in fields.items() if name in signature(kind).parameters})
+    def report(event: object) -> None:
+        """Nothing is told."""
 
-    feed = make(Feed, job=job, accelerator=accelerator, first_step=0, num_micro_batches=1)
-    return make(
-        TrainStep, job=job, accelerator=accelerator, runner=model, optimizer=optimizer, stepper=stepper, feed=feed,
-        report=lambda event: None,
+    feed = Feed(job, accelerator, report, first_step=0, num_micro_batches=1)
+    return TrainStep(
+        job=job, accelerator=accelerator, processes=processes, runner=model, optimizer=optimizer, stepper=stepper,
+        feed=feed, report=report,
     )  # fmt: skip
 
 
