@@ -123,7 +123,8 @@ def _start_again(
 
     before = processes.first_does(folder.read_facts)
     with processes.agreed():
-        set_threads(options.threads, before["surroundings"]["threads"])
+        # A run of an earlier version did not record them.
+        set_threads(options.threads, before.get("surroundings", {}).get("threads"))
     prepared = processes.first_does(prepared_as_before)
     with processes.agreed():
         if processes.is_first:
