@@ -101,6 +101,10 @@ def show_data(survey: Survey, screen: Screen, *, listed_in: str) -> None:
     counts = Counter(label for record in survey.usable for label in record.labels)
     screen.fact("Data", f"{survey.data}: {_classes(survey, counts)}")
     screen.fact("", _files(survey))
+    lacking = {name: sum(name not in facts for facts in survey.facts.values()) for name in survey.streams.by_name}
+    if any(lacking.values()):
+        parts = [f"{number:,} without {name}" for name, number in lacking.items() if number]
+        screen.fact("", f"samples that lack a part: {', '.join(parts)}; the model sees it as masked")
     for note in survey.notes:
         screen.fact("", note)
     if survey.skipped:

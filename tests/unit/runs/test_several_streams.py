@@ -17,14 +17,16 @@ from perceptio.runs.attend import attend_file
 from perceptio.runs.config import RunConfig, SourceConfig
 from perceptio.runs.data import survey_data
 from perceptio.runs.evaluate import evaluate_run
+from perceptio.runs.opening import show_data
 from perceptio.runs.predict import predict_files
 from perceptio.runs.results import RunResult
 from perceptio.runs.resume import ResumeOptions, resume_run
+from perceptio.runs.screen import SilentScreen
 from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
 from support.configs import TINY_PICTURES, tiny_config
 from support.kinds import make_array, make_image
-from support.pictures import CLASSES
+from support.pictures import CLASSES, make_picture_folder
 
 LACKING = {"disc/03.npy", "frame/05.png"}
 
@@ -72,6 +74,17 @@ def test_files_beside_each_other_are_one_sample(folder: Path):
     assert set(survey.facts["disc/03.png"]) == {"image"}
     assert set(survey.facts["frame/05.npy"]) == {"array"}
     assert set(survey.facts["disc/00.npy"]) == {"image", "array"}
+
+
+def test_the_screen_says_how_many_samples_lack_a_part(folder: Path, tmp_path: Path):
+    told: list[tuple[str, str]] = []
+    screen = SilentScreen()
+    screen.fact = lambda label, text: told.append((label, text))  # type: ignore[method-assign]
+    show_data(survey_data(str(folder), SourceConfig()), screen, listed_in="skipped.csv")
+    assert ("", "samples that lack a part: 1 without array, 1 without image; the model sees it as masked") in told
+    del told[:]
+    show_data(survey_data(str(make_picture_folder(tmp_path)), SourceConfig()), screen, listed_in="skipped.csv")
+    assert not [text for _, text in told if "lack" in text]
 
 
 def test_a_table_of_two_columns_holds_the_same_samples(folder: Path, tmp_path: Path):
