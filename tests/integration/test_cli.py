@@ -833,6 +833,9 @@ def test_a_table_with_several_labels_trains_a_multi_label_run(tell: Tell, tmp_pa
     told = tell("evaluate", run, "--json")
     assert told.json["confusion"] is None
     assert told.json["metrics"] == pytest.approx(done.json["test"], rel=1e-6)
+    found = [row["average_precision"] for row in told.json["per_class"] if row["count"]]
+    assert np.mean(found) == pytest.approx(done.json["test"]["map"])
+    assert "average precision of " in tell("evaluate", run).out
     answer = tell("predict", run, tmp_path / "00.png", "--json").json
     assert set(answer["probabilities"]) == set(CLASSES)
     assert tell("predict", run, tmp_path / "00.png").code == 0

@@ -1,7 +1,7 @@
 """perceptio evaluate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from perceptio.runs.measured import Measured
+    from perceptio.tasks.metrics import PerClass
 
 HELP = """usage: perceptio evaluate RUN [--data PATH]
 
@@ -106,6 +107,7 @@ def _document(measured: "Measured") -> dict[str, Any]:
         "metrics": dict(measured.values),
         "classes": measured.classes,
         "confusion": None if measured.confusion is None else measured.confusion.tolist(),
+        "per_class": [asdict(row) for row in measured.per_class],
         "failed": [{"file": entry.name, "error": entry.reason} for entry in measured.predictions.failures],
     }
 
@@ -124,8 +126,24 @@ def _text(measured: "Measured") -> str:
         if pairs:
             lines += ["", "most often confused:"]
             lines += [f"  {pair.true} taken for {pair.predicted}: {pair.count}" for pair in pairs]
+    else:
+        lines += ["", *precision_lines(measured.per_class)]
     lines += [f"failed  {entry.name}: {entry.reason}" for entry in measured.predictions.failures]
     return "\n".join(lines)
+
+
+def precision_lines(table: Sequence["PerClass"]) -> list[str]:
+    """Returns average precision and count of each class as text; of many classes the lowest."""
+    from perceptio.reporting.numbers import things
+
+    told = sorted((row for row in table if row.count), key=lambda row: row.average_precision)
+    shown = told[:SHOWN_CLASSES]
+    which = "each class" if len(shown) == len(table) else f"the {len(shown)} lowest of {len(told)} classes with samples"
+    width = max((len(row.name) for row in shown), default=0)
+    return [
+        f"average precision of {which}",
+        *(f"  {row.name:<{width}}  {row.average_precision:.4f}  ({things(row.count, 'sample')})" for row in shown),
+    ]
 
 
 def matrix_lines(classes: Sequence[str], confusion: "np.ndarray") -> list[str]:

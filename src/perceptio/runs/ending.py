@@ -9,7 +9,7 @@ from perceptio.reporting.sentences import measured_on, unread_text
 from perceptio.runs.lines import main_metric_of
 from perceptio.runs.measured import Measured, headline
 from perceptio.runs.report_content import Finished, lost_text
-from perceptio.tasks.metrics import most_confused, multi_label_table, per_class_table
+from perceptio.tasks.metrics import most_confused
 
 Line = tuple[str, str]
 
@@ -69,13 +69,12 @@ def result_text(measured: Measured) -> str:
 def weakness_text(measured: Measured) -> str:
     """Names the class that is recognised worst and the most frequent confusion; nothing if all is right."""
     if measured.confusion is None:
-        table = multi_label_table(measured.predictions.probabilities, measured.rows > 0.5, measured.classes)
-        ranked = [row for row in table if row.average_precision == row.average_precision]
+        ranked = [row for row in measured.per_class if row.average_precision == row.average_precision]
         if not ranked:
             return ""
         weakest = min(ranked, key=lambda row: row.average_precision)
         return f"weakest class {weakest.name}, average precision {percent(weakest.average_precision)}"
-    found = [row for row in per_class_table(measured.confusion, measured.classes) if row.count]
+    found = [row for row in measured.per_class if row.count]
     weakest = min(found, key=lambda row: row.recall)
     if weakest.recall == 1:
         return ""

@@ -34,6 +34,23 @@ class StopRequest:
 
 
 @contextmanager
+def end_on_signals() -> Iterator[None]:
+    """Makes SIGTERM end what runs as Ctrl-C does, by KeyboardInterrupt with its number: there are last words then."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
     """Yields what knows whether a stop was asked for. Outside the main thread signals stay as they are."""
     request = StopRequest()

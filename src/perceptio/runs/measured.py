@@ -45,6 +45,13 @@ class Measured:
         rows: np.ndarray = self.targets[self.predictions.indices].numpy()
         return rows
 
+    @property
+    def per_class(self) -> tuple[metrics.PerClass, ...]:
+        """What each class was like: precision and recall or, with several labels a sample, average precision."""
+        if self.confusion is not None:
+            return metrics.per_class_table(self.confusion, self.classes)
+        return metrics.multi_label_table(self.predictions.probabilities, self.rows > 0.5, self.classes)
+
 
 def measure(
     model: Perceiver,

@@ -21,7 +21,6 @@ from perceptio.runs.measured import Measured, headline, write_predictions
 from perceptio.runs.model_file import read_model, write_model
 from perceptio.runs.report_content import Finished, content_of
 from perceptio.runs.review import judged, least_sure, surest_mistakes, suspects
-from perceptio.tasks import metrics
 
 SHOWN_MISTAKES = 24
 SHOWN_UNSURE = 12
@@ -122,12 +121,12 @@ def _with_result(content: ReportContent, run: Finished, measured: Mapping[str, M
         num_suspects=len(doubtful),
     )
     _draw_mistakes(content.mistakes, run.folder.plots / "mistakes.png")
+    content = replace(content, per_class=test.per_class)
     if test.confusion is None:
-        table = metrics.multi_label_table(test.predictions.probabilities, test.rows > 0.5, test.classes)
-        return replace(content, per_class=table)
+        return content
     draw_confusion(test.confusion, test.classes, run.folder.plots / "confusion.png")
     write_confusion_csv(test.confusion, test.classes, run.folder.plots / "confusion.csv")
-    return replace(content, confusion=test.confusion, per_class=metrics.per_class_table(test.confusion, test.classes))
+    return replace(content, confusion=test.confusion)
 
 
 def _draw_mistakes(mistakes: tuple[JudgedFile, ...], path: Path) -> None:

@@ -1,5 +1,6 @@
 """Training from a config to a run folder with weights, test result and report."""
 
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from perceptio.runs.data import (
 )
 from perceptio.runs.exactness import exactness_facts
 from perceptio.runs.folder import RunFolder, create_run_folder
-from perceptio.runs.interruption import StopRequest, stop_on_signals
+from perceptio.runs.interruption import StopRequest, end_on_signals, stop_on_signals
 from perceptio.runs.lines import clock
 from perceptio.runs.log import LoggedScreen, logged
 from perceptio.runs.machine import connect, keep_freed_memory, make_accelerator, repeatable, set_threads
@@ -286,20 +287,40 @@ def run_training(
     signals = [number for number in processes.gather(stop.number) if number is not None]
     if result.ended == "interrupted" and not signals:
         result = replace(result, ended="time")
-    is_measured = result.ended != "interrupted" and result.state.best_step is not None
+    with _last_words(bench.folder, screen):
+        finished = _close(bench, result, lost, screen, report)
+    bench.accelerator.end_training()
+    return replace(finished, stopped_by=signals[0] if signals else None)
+
+
+@contextmanager
+def _last_words(folder: RunFolder, screen: LoggedScreen) -> Iterator[None]:
+    """Says that nothing is lost where a signal ends what comes after training."""
+    with end_on_signals():
+        try:
+            yield
+        except KeyboardInterrupt:
+            where = shlex.quote(str(folder.path))
+            screen.fact(
+                "Stopped", f"trained and saved; perceptio train --resume {where} measures it and writes the report"
+            )
+            raise
+
+
+def _close(bench: Workbench, result: FitResult, lost: LostFiles, screen: LoggedScreen, report: Report) -> RunResult:
+    """Measures the best weights, writes the report and says how it went. All processes call this."""
     measured: Mapping[str, Measured] = {}
-    if is_measured:
+    if result.ended != "interrupted" and result.state.best_step is not None:
         with _failure_reported(bench, lost):
             measured = _measure_best(bench, ("validation", "test"), lost, report)
     finished = RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
     # The others wait: a launcher that sees one process end may end the one that still writes.
-    with processes.agreed():
-        if processes.is_first:
+    with bench.processes.agreed():
+        if bench.processes.is_first:
             finished = _finish(bench, result, measured, lost)
             for label, text in finished.ending:
                 screen.plain.fact(label, text)
-    bench.accelerator.end_training()
-    return replace(finished, stopped_by=signals[0] if signals else None)
+    return finished
 
 
 def _answering(stop: StopRequest, screen: Screen) -> bool:

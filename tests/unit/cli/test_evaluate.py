@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from perceptio.cli.evaluate import matrix_lines
+from perceptio.cli.evaluate import matrix_lines, precision_lines
+from perceptio.tasks.metrics import PerClass
 
 
 @pytest.mark.parametrize("longest", ["birds", "parrots"])
@@ -22,3 +23,19 @@ def test_names_too_long_for_a_column_go_by_number() -> None:
         " 1 ape        12     3",
         " 2 parrots     0     4",
     ]
+
+
+def test_of_several_labels_a_sample_each_class_has_its_precision() -> None:
+    table = [
+        PerClass(name="bark", count=3, average_precision=0.5),
+        PerClass(name="rain", count=1, average_precision=0.25),
+    ]
+    assert precision_lines(table) == [
+        "average precision of each class",
+        "  rain  0.2500  (1 sample)",
+        "  bark  0.5000  (3 samples)",
+    ]
+    many = [PerClass(name=f"c{n:02}", count=n, average_precision=1 - n / 100) for n in range(15)]
+    lines = precision_lines(many)
+    assert lines[0] == "average precision of the 12 lowest of 14 classes with samples"
+    assert [line.split()[0] for line in lines[1:3]] == ["c14", "c13"]

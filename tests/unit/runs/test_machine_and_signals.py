@@ -7,7 +7,7 @@ import torch
 
 from perceptio.errors import UsageError
 from perceptio.runs import interruption
-from perceptio.runs.interruption import stop_on_signals
+from perceptio.runs.interruption import end_on_signals, stop_on_signals
 from perceptio.runs.machine import (
     choose_device,
     connect,
@@ -35,6 +35,14 @@ def test_the_first_signal_asks_the_second_ends(number: signal.Signals, monkeypat
             signal.raise_signal(number)
         assert ended.value.args == (number,)
     assert signal.getsignal(number) is before
+
+
+def test_sigterm_can_end_as_ctrl_c_does():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt) as ended, end_on_signals():
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.args == (signal.SIGTERM,)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_outside_the_main_thread_signals_stay_as_they_are():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -273,3 +274,21 @@ def test_a_finished_run_whose_checkpoints_are_gone_is_not_trained_anew(scene: Sc
     shutil.rmtree(RunFolder(scene.run).checkpoints)
     with pytest.raises(DataError, match=r"no whole checkpoint in .*: no step-.. folder there"):
         go_on(scene)
+
+
+def test_a_signal_after_training_ends_with_words_and_loses_nothing(
+    scene: Scene, done: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    config, screen = RunFolder(scene.run).read_config(), Facts()
+    run = scene.run.with_name("signalled")
+    with monkeypatch.context() as patch:
+        patch.setattr("perceptio.runs.train._measure_best", lambda *given: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt) as ended:
+            train_run(config, replace(OPTIONS, out=run), screen=screen)
+    assert ended.value.args == (signal.SIGTERM,)
+    assert screen.under("Stopped") == [
+        f"trained and saved; perceptio train --resume {run} measures it and writes the report"
+    ]
+    assert go_on(Scene(scene.pictures, run))[0].ended == "finished"
+    ends = [read_newest_checkpoint(RunFolder(folder).checkpoints).path for folder in (done.run, run)]
+    assert (ends[0] / "model.safetensors").read_bytes() == (ends[1] / "model.safetensors").read_bytes()
