@@ -84,9 +84,9 @@ def stop_before_the_report(run: Finished, measured: object, device: object) -> R
 @pytest.fixture(scope="module", autouse=True)
 def _without_report() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perceptio.runs.train.finish_run", stop_before_the_report)
+        patch.setattr("perceptio.runs.closing.finish_run", stop_before_the_report)
         patch.setattr("perceptio.runs.train.draw_training_samples", lambda bench, samples: None)
-        patch.setattr("perceptio.runs.train._measure_best", lambda bench, splits, lost, report: {})
+        patch.setattr("perceptio.runs.closing._measure_best", lambda bench, splits, lost, report: {})
         yield
 
 

@@ -1,6 +1,5 @@
 """Training from a config to a run folder with weights, test result and report."""
 
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +14,14 @@ from torch import Tensor
 
 from perceptio.data.dataset import EvaluationSamples
 from perceptio.disk import FolderLock
-from perceptio.errors import PerceptioError, UnreachableError, UsageError
-from perceptio.evaluation.predictions import join
+from perceptio.errors import PerceptioError, UsageError
 from perceptio.modalities.streams import StreamReader
 from perceptio.models.counts import count_parameters
 from perceptio.runs.budget import Deadline, ending_seconds, fit_to_time, planned_seconds
 from perceptio.runs.check import check_batches, refuse_equal_samples
+from perceptio.runs.closing import close_run, failure_reported, last_words
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import (
-    SPLITS,
     PreparedData,
     Survey,
     admitted,
@@ -33,13 +31,12 @@ from perceptio.runs.data import (
 )
 from perceptio.runs.exactness import exactness_facts
 from perceptio.runs.folder import RunFolder, create_run_folder
-from perceptio.runs.interruption import StopRequest, end_on_signals, stop_on_signals
+from perceptio.runs.interruption import StopRequest, stop_on_signals
 from perceptio.runs.lines import clock
 from perceptio.runs.log import LoggedScreen, logged
 from perceptio.runs.machine import connect, keep_freed_memory, make_accelerator, repeatable, set_threads
-from perceptio.runs.measured import Measured, assess
 from perceptio.runs.memory import plan_memory, with_room
-from perceptio.runs.model_file import ModelFacts, read_model, write_model
+from perceptio.runs.model_file import ModelFacts, write_model
 from perceptio.runs.opening import (
     Reason,
     draw_training_samples,
@@ -53,16 +50,14 @@ from perceptio.runs.opening import (
     show_split,
     show_title,
 )
-from perceptio.runs.report_content import open_finished
-from perceptio.runs.results import RunResult, finish_run
+from perceptio.runs.results import RunResult
 from perceptio.runs.screen import Screen, SilentScreen
 from perceptio.runs.tensorboard import with_tensorboard
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_processes
 from perceptio.training.checkpoint import Checkpoint, LoopState
 from perceptio.training.fit import fit
-from perceptio.training.job import FitResult, Job, Report
+from perceptio.training.job import Job, Report
 from perceptio.training.lost_files import LostFiles
-from perceptio.training.memory import peak_memory_bytes
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.processes import Processes
 
@@ -281,46 +276,16 @@ def run_training(
     job = _job(bench, options, log, lost, report)
     # Signals are still caught when a failure is reported: a launcher that sees another process end sends SIGTERM, which
     # must not end this one before it has said why.
-    with stop_on_signals() as stop, _failure_reported(bench, lost), repeatable(bench.config.training.exact):
+    with stop_on_signals() as stop, failure_reported(bench, lost), repeatable(bench.config.training.exact):
         should_stop = deadline.or_asked(partial(_answering, stop, screen))
         result = fit(job, bench.accelerator, processes, resume=resume, report=report, should_stop=should_stop)
     signals = [number for number in processes.gather(stop.number) if number is not None]
     if result.ended == "interrupted" and not signals:
         result = replace(result, ended="time")
-    with _last_words(bench.folder, screen):
-        finished = _close(bench, result, lost, screen, report)
+    with last_words(bench.folder, screen):
+        finished = close_run(bench, result, lost, screen, report)
     bench.accelerator.end_training()
     return replace(finished, stopped_by=signals[0] if signals else None)
-
-
-@contextmanager
-def _last_words(folder: RunFolder, screen: LoggedScreen) -> Iterator[None]:
-    """Says that nothing is lost where a signal ends what comes after training."""
-    with end_on_signals():
-        try:
-            yield
-        except KeyboardInterrupt:
-            where = shlex.quote(str(folder.path))
-            screen.fact(
-                "Stopped", f"trained and saved; perceptio train --resume {where} measures it and writes the report"
-            )
-            raise
-
-
-def _close(bench: Workbench, result: FitResult, lost: LostFiles, screen: LoggedScreen, report: Report) -> RunResult:
-    """Measures the best weights, writes the report and says how it went. All processes call this."""
-    measured: Mapping[str, Measured] = {}
-    if result.ended != "interrupted" and result.state.best_step is not None:
-        with _failure_reported(bench, lost):
-            measured = _measure_best(bench, ("validation", "test"), lost, report)
-    finished = RunResult(folder=bench.folder.path, ended=result.ended, best_epoch=None, test={}, is_main=False)
-    # The others wait: a launcher that sees one process end may end the one that still writes.
-    with bench.processes.agreed():
-        if bench.processes.is_first:
-            finished = _finish(bench, result, measured, lost)
-            for label, text in finished.ending:
-                screen.plain.fact(label, text)
-    return finished
 
 
 def _answering(stop: StopRequest, screen: Screen) -> bool:
@@ -360,89 +325,3 @@ def _job(bench: Workbench, options: TrainOptions, log: MetricLog, lost: LostFile
         batch_seconds=bench.batch_seconds,
         micro_batch_size=bench.micro_batch_size,
     )
-
-
-def _measure_best(bench: Workbench, splits: Sequence[str], lost: LostFiles, report: Report) -> Mapping[str, Measured]:
-    """Measures the best weights on some splits, all processes together; empty in all but the first."""
-    best: dict[str, Tensor] = {}
-    with bench.processes.agreed():
-        if bench.processes.is_first:
-            best.update(read_model(bench.folder.weights)[0].state_dict())
-    model = bench.new_model()
-    model.load_state_dict(bench.processes.share(best), assign=True)
-    model.to(bench.accelerator.device)
-    shares = {
-        split: bench.predict(model, bench.evaluation_batches(split), bench.targets(split), lost, report)
-        for split in splits
-    }
-    with bench.processes.agreed():
-        if not bench.processes.is_first:
-            return {}
-        return {
-            split: assess(
-                join(found),
-                bench.prepared.records(split),
-                split=split,
-                task=bench.task,
-                classes=bench.prepared.classes,
-            )
-            for split, found in shares.items()
-        }
-
-
-def _finish(bench: Workbench, result: FitResult, measured: Mapping[str, Measured], lost: LostFiles) -> RunResult:
-    lost.write()
-    bench.folder.update_facts(
-        {
-            "ended": result.ended,
-            "best_step": result.state.best_step,
-            "steps": result.state.step,
-            "seconds": result.state.seconds,
-            "micro_batch_size": result.state.micro_batch_size,
-            "lost": _lost_by_split(lost),
-            "peak_memory_bytes": peak_memory_bytes(bench.accelerator.device),
-        }
-    )
-    return finish_run(
-        open_finished(bench.folder, bench.prepared, bench.reader, bench.task), measured, bench.accelerator.device
-    )
-
-
-def _lost_by_split(lost: LostFiles) -> dict[str, int]:
-    return {split: lost.count(split) for split in SPLITS}
-
-
-@contextmanager
-def _failure_reported(bench: Workbench, lost: LostFiles) -> Iterator[None]:
-    """Writes the report of what there is when training or measuring fails; the first process does so for all."""
-    try:
-        # Once more inside: the report says what the message will, not what the library below said.
-        with bench.processes.connected():
-            yield
-    except Exception as error:
-        if bench.processes.is_first:
-            _report_failure(bench, error, lost)
-        raise
-
-
-def _report_failure(bench: Workbench, error: Exception, lost: LostFiles) -> None:
-    """Writes the report of what there is. Where that fails too, the first error is still the one that people see."""
-    try:
-        lost.write()
-        rows = MetricLog(bench.folder.metrics).rows()
-        best = read_model(bench.folder.weights)[1].step if bench.folder.weights.is_file() else None
-        bench.folder.update_facts(
-            {
-                "ended": "failed",
-                "failure": " ".join(str(error).split()) or type(error).__name__,
-                "best_step": best,
-                "lost": _lost_by_split(lost),
-                "seconds": rows[-1]["seconds"] if rows else None,
-                "peak_memory_bytes": peak_memory_bytes(bench.accelerator.device),
-            }
-        )
-        run = open_finished(bench.folder, bench.prepared, bench.reader, bench.task)
-        run = replace(run, can_read=not isinstance(error, UnreachableError))
-        finish_run(run, {}, bench.accelerator.device)
-    except Exception as second:
-        error.add_note(f"no report could be written either: {second}")

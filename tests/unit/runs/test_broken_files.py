@@ -40,7 +40,7 @@ def weights_of(run: Path) -> dict[str, Tensor]:
 
 def test_the_weights_are_those_of_a_run_without_the_broken_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
-        "perceptio.runs.train.finish_run",
+        "perceptio.runs.closing.finish_run",
         lambda run, measured, device: RunResult(folder=run.folder.path, ended="finished", best_epoch=None, test={}),
     )
     monkeypatch.setattr("perceptio.runs.train.draw_training_samples", lambda bench, samples: None)

@@ -58,7 +58,7 @@ def stop_before_the_report(run: Finished, measured: object, device: object) -> R
 @pytest.fixture(scope="module", autouse=True)
 def _without_report() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perceptio.runs.train.finish_run", stop_before_the_report)
+        patch.setattr("perceptio.runs.closing.finish_run", stop_before_the_report)
         patch.setattr("perceptio.runs.train.draw_training_samples", lambda bench, samples: None)
         yield
 
@@ -282,7 +282,7 @@ def test_a_signal_after_training_ends_with_words_and_loses_nothing(
     config, screen = RunFolder(scene.run).read_config(), Facts()
     run = scene.run.with_name("signalled")
     with monkeypatch.context() as patch:
-        patch.setattr("perceptio.runs.train._measure_best", lambda *given: signal.raise_signal(signal.SIGTERM))
+        patch.setattr("perceptio.runs.closing._measure_best", lambda *given: signal.raise_signal(signal.SIGTERM))
         with pytest.raises(KeyboardInterrupt) as ended:
             train_run(config, replace(OPTIONS, out=run), screen=screen)
     assert ended.value.args == (signal.SIGTERM,)
