@@ -12,6 +12,7 @@ from perceptio.data.records import Record
 from perceptio.data.splits import SplitConfig
 from perceptio.errors import PerceptioError, UnreachableError
 from perceptio.modalities.streams import StreamReader
+from perceptio.runs import closing
 from perceptio.runs import train as training
 from perceptio.runs.data import Survey, prepare_data, survey_data
 from perceptio.runs.folder import RunFolder
@@ -160,7 +161,7 @@ def test_where_no_report_can_be_written_the_first_error_is_seen(
         raise OSError("disk full")
 
     monkeypatch.setattr(training, "fit", fail)
-    monkeypatch.setattr(training, "finish_run", fail_too)
+    monkeypatch.setattr(closing, "finish_run", fail_too)
     with pytest.raises(PerceptioError, match="the first") as caught:
         training.train_run(run.config, TrainOptions(out=tmp_path / "run", device="cpu", workers=0))
     assert caught.value.__notes__ == ["no report could be written either: disk full"]
