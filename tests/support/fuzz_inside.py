@@ -25,6 +25,8 @@ _OGG_HEAD, _OGG_CHECKSUM = 27, 22
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _KEY_OR_VALUE = re.compile(rb"(?P<key>%s\s*:)|(?P<value>%s|-?\d[\d.eE+-]*|true|false|null|\[\]|\{\})" % (_TEXT, _TEXT))
 Change: TypeAlias = Callable[[bytearray, bytes, tuple[bytes, ...], np.random.Generator], None]
+_NUMBER = re.compile(rb"-?\d[\d.eE+-]*")
+_OTHER_NUMBERS = (b"0", b"-1", b"-2", b"7", b"-0.5", b"1e-320", b"1e38", b"1e308", b"1e999", b"4294967296", b"9" * 30)
 _OTHER_VALUES = (
     *(b"0", b"-1", b"1", b"2", b"1e308", b"-0.5", b"999999999999999999", b"1e999", b"true", b"null"),
     *(b'""', b'"x"', b"[]", b"{}", b"[0]", b'{"a":0}', b'"../../x"', b'"\\ud800"'),
@@ -66,6 +68,15 @@ def change_value(content: bytearray, seed: bytes, words: tuple[bytes, ...], rand
     old = found[int(random.integers(len(found)))]
     other = found[int(random.integers(len(found)))].group()
     new = other if random.random() < 0.3 else _OTHER_VALUES[int(random.integers(len(_OTHER_VALUES)))]
+    content[old.start() : old.end()] = new
+
+
+def change_number(content: bytearray, seed: bytes, words: tuple[bytes, ...], random: np.random.Generator) -> None:
+    """Puts another number, made up or from elsewhere in the file, in the place of one in a text."""
+    found = list(_NUMBER.finditer(content))
+    old = found[int(random.integers(len(found)))]
+    other = found[int(random.integers(len(found)))].group()
+    new = other if random.random() < 0.3 else _OTHER_NUMBERS[int(random.integers(len(_OTHER_NUMBERS)))]
     content[old.start() : old.end()] = new
 
 
@@ -163,5 +174,6 @@ NPZ = Inside(_member, _zipped, nudge)
 OGG = Inside(_whole, _ogg_sealed, nudge_behind_the_tables)
 NEAR = Inside(_whole, _as_it_is, nudge)
 JSON = Inside(_whole, _as_it_is, change_value)
+NUMBERS = Inside(_whole, _as_it_is, change_number)
 MODEL = Inside(_entry, _with_entry, change_value)
 GLB = Inside(_description, _with_description, change_value)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from support.fuzz_inside import GLB, JSON, MODEL, NEAR, NPZ, OGG, PNG, Inside
+from support.fuzz_inside import GLB, JSON, MODEL, NEAR, NPZ, NUMBERS, OGG, PNG, Inside
 from support.sounds import encode, tones, wav_bytes
 from support.videos import KINDS, write_numbered
 
@@ -204,8 +204,8 @@ FORMATS: Mapping[str, Format] = {
     "stl": Format(".stl", "points", _mesh, (b"solid", b"facet", b"vertex"), NEAR),
     "gltf": Format(".gltf", "points", _mesh, _JSON, JSON),
     "glb": Format(".glb", "points", _mesh, _JSON, GLB),
-    "wrl": Format(".wrl", "points", _vrml, _VRML, NEAR),
-    "xyz": Format(".xyz", "points", _rows, _NUMBERS, NEAR),
+    "wrl": Format(".wrl", "points", _vrml, _VRML, NUMBERS),
+    "xyz": Format(".xyz", "points", _rows, _NUMBERS, NUMBERS),
     "npy": Format(
         ".npy", "array", _array, (b"'O'", b"'<f8'", b"'|S9'", b"(9999999999,)", b"True", b"()", b"(((((("), NEAR
     ),
