@@ -20,6 +20,8 @@ from perceptio.errors import UsageError
 
 Path = tuple[str, ...]
 
+_TRUTH = ("true", "false", "on", "off", "yes", "no")
+
 
 @dataclass(frozen=True)
 class Positional:
@@ -148,8 +150,9 @@ def read_known(options: Sequence[Option], words: Sequence[str]) -> tuple[dict[Pa
         if option.path in found:
             raise UsageError(f"{option.name} is given twice; keep one")
         if num_words(option.hint) == 0:
-            if equals:
-                raise UsageError(f"{name} takes no value: got {value!r}; --no-{option.name[2:]} switches it off")
+            meant = value if equals else next((each for each in waiting[:1] if each.lower() in _TRUTH), None)
+            if meant is not None:
+                raise UsageError(f"{name} takes no value: got {meant!r}; --no-{option.name[2:]} switches it off")
             found[option.path] = name in by_name
             continue
         taken = [value] if equals else _take(option, waiting)

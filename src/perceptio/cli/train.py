@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from perceptio.cli.main import is_follower
 from perceptio.cli.options import Option, Positional, build, changed, options_of, read_arguments, read_known, unknown
@@ -166,6 +166,7 @@ def _is_recipe(name: str) -> bool:
 
 
 def _start(words: Sequence[str], early: _Early, screen: "ClosableScreen", began: float) -> "RunResult | None":
+    from perceptio.recipes.registry import find_recipe
     from perceptio.runs.config import RunConfig, absolute_data
     from perceptio.runs.train import train_run, try_run
 
@@ -178,6 +179,8 @@ def _start(words: Sequence[str], early: _Early, screen: "ClosableScreen", began:
     own = options_of(TrainArguments)
     found = read_arguments([*own, *_config_options(default)], words, "train")
     arguments = build(TrainArguments, own, found)
+    if arguments.recipe != early.recipe:
+        _refuse_recipe(str(arguments.recipe))
     for name in ONLY_RESUMED:
         if (name,) in found:
             raise UsageError(f"--{name.replace('_', '-')} has no effect without --resume; remove it")
@@ -233,13 +236,24 @@ def _chosen_config(words: Sequence[str], early: _Early, screen: "ClosableScreen"
 
 
 def _refuse_unknown(words: Sequence[str]) -> None:
-    """Finds a mistyped option before files are read, which may take minutes; streams may have any name."""
+    """Finds a mistyped word before files are read, which may take minutes; streams may have any name."""
     known = _possible_options()
     parts = {option.name.partition(".")[0] for option in known}
-    for word in words:
+    for index, word in enumerate(words):
         name = word.partition("=")[0].replace("_", "-")
         if name.startswith("--") and ("." not in name or name.partition(".")[0] in parts):
             raise UsageError(unknown(name, known, "train"))
+        # Behind an option of a stream that is not known yet it may be the option's value.
+        if not any(each.startswith("-") for each in words[: index + 1]):
+            _refuse_recipe(word)
+
+
+def _refuse_recipe(word: str) -> NoReturn:
+    """Says what is wrong with a word that stands where no recipe is looked for: with --config, or behind options."""
+    from perceptio.recipes.registry import find_recipe
+
+    find_recipe(word)
+    raise UsageError(f"the recipe comes first: perceptio train {word} ..")
 
 
 def _config_options(config: "RunConfig") -> tuple[Option, ...]:

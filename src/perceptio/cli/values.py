@@ -1,5 +1,6 @@
 """Typed words as values: numbers with their units, names out of a list, several of them."""
 
+import math
 import re
 import types
 import typing
@@ -99,7 +100,11 @@ def _read(hint: Any, word: str, name: str) -> Any:
     if hint is str:
         return word
     assert hint in (int, float), f"an option of type {hint} cannot be typed"
+    if hint is int and word.strip().lstrip("+-").isdecimal():
+        return int(word)  # exact, however many digits: a float would round
     value = _number(word, name)
+    if not math.isfinite(value):
+        raise UsageError(f"{name} must be a finite number: got {word!r}")
     if hint is int:
         if value != int(value):
             raise UsageError(f"{name} must be a whole number: got {word!r}")

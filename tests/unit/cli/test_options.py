@@ -144,6 +144,8 @@ def test_a_list_takes_numbers_as_long_as_there_are_any():
         ([], "RUN is missing: perceptio predict RUN FILE ..; --help says more"),
         (["r", "--latents"], "--latents needs a value, INT ..: got none"),
         (["r", "--json=yes"], "--json takes no value: got 'yes'; --no-json switches it off"),
+        (["r", "--json", "False"], "--json takes no value: got 'False'; --no-json switches it off"),
+        (["r", "--no-json", "on"], "--no-json takes no value: got 'on'; --no-json switches it off"),
         (["r", "--jsn"], "unknown option --jsn; did you mean --json (one JSON object a line, off)?"),
     ],
 )

@@ -12,6 +12,7 @@ from perceptio.errors import UsageError
     [
         (int, "7", "--n", 7),
         (int, "1e3", "--n", 1000),
+        (int, "-9007199254740993", "--seed", -9_007_199_254_740_993),
         (float, "1e-3", "--learning-rate", 0.001),
         (float, "10%", "--source.max-skipped", 0.1),
         (float, "90", "--time", 90.0),
@@ -43,6 +44,8 @@ def test_words_become_values_with_their_units(hint: Any, words: str, name: str, 
     [
         (int, "3.5", "--epochs", "--epochs must be a whole number: got '3.5'"),
         (int, "many", "--epochs", "--epochs must be a number: got 'many'"),
+        (int, "1e400", "--seed", "--seed must be a finite number: got '1e400'"),
+        (float, "1e999", "--x", "--x must be a finite number: got '1e999'"),
         (float, "1x2", "--x", "--x must be a number: got '1x2'"),
         (float, "3kHz", "--x", "--x must be a number: got '3kHz'"),
         (float, "3d", "--time", "--time must be a number of seconds, or a time such as 90s, 30m or 2h: got '3d'"),
