@@ -14,6 +14,7 @@ from perceptio.cli.options import Option, Positional, build, changed, options_of
 from perceptio.errors import UsageError
 
 if TYPE_CHECKING:
+    from perceptio.modalities.streams import Streams
     from perceptio.recipes.automatic import Choice
     from perceptio.runs.config import RunConfig
     from perceptio.runs.data import Survey
@@ -166,7 +167,6 @@ def _is_recipe(name: str) -> bool:
 
 
 def _start(words: Sequence[str], early: _Early, screen: "ClosableScreen", began: float) -> "RunResult | None":
-    from perceptio.recipes.registry import find_recipe
     from perceptio.runs.config import RunConfig, absolute_data
     from perceptio.runs.train import train_run, try_run
 
@@ -227,12 +227,25 @@ def _chosen_config(words: Sequence[str], early: _Early, screen: "ClosableScreen"
             lambda: survey_data(
                 absolute_data(early.data, source.format),
                 source,
+                laid_out=lambda streams: _laid_out(streams, words),
                 progress=lambda done, total: screen.work("reading files", done, total),
             )
         )
     has_gpu = early.device != "cpu" and gpu_is_there()
     typed = found.get(("epochs",))
     return choose_config(survey, has_gpu=has_gpu, source=source, seconds=early.time, epochs=typed), survey
+
+
+def _laid_out(streams: "Streams", words: Sequence[str]) -> "Streams":
+    """Returns streams with what the words say of how their files are laid out; only now their names are known."""
+    options = [
+        option
+        for option in options_of(type(streams), streams)
+        if option.path[0] == "by_name" and option.path[-1] in streams.by_name[option.path[1]].layout_fields
+    ]
+    found, _ = read_known(options, words)
+    settled: Streams = changed(streams, found)
+    return settled
 
 
 def _refuse_unknown(words: Sequence[str]) -> None:

@@ -21,6 +21,8 @@ from perceptio.shapes import Tensor
 SHOWN_SLICES = 6
 TOKEN_BUDGETS = (256, 1024, 4096, 16_384)
 _SAMPLED_VALUES = 65_536
+# More channels than sensors, colours or bands usually are: an axis so long may as well be one of places.
+_MANY_CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class ArrayModality(Modality):
     kind: ClassVar[str] = "array"
     suffixes: ClassVar[frozenset[str]] = frozenset({".npy", ".npz"})
     blends: ClassVar[bool] = True
+    layout_fields: ClassVar[tuple[str, ...]] = ("channels_last", "axis_names")
 
     axes: tuple[int, ...] = (256,)
     """Length of each axis that the model sees at most, without the channels."""
@@ -108,12 +111,14 @@ class ArrayModality(Modality):
         return " x ".join(map(str, (*self.axes, self.channels)))
 
     def summary(self, facts: Sequence[Facts]) -> str:
-        """Returns the axes of the middle file."""
+        """Returns the axes of the middle file, and its channels where there are several."""
         axes = sorted({name for fact in facts for name in fact if name.startswith("axis_")})
         if not axes:
             return ""
-        lengths = (median(fact[name] for fact in facts if name in fact) for name in axes)
-        return " x ".join(f"{length:,.0f}" for length in lengths) + " values (median)"
+        lengths = [median(fact[name] for fact in facts if name in fact) for name in axes]
+        channels = median(fact["channels"] for fact in facts)
+        shown = " x ".join(f"{length:,.0f}" for length in (*lengths, *([channels] if channels > 1 else [])))
+        return f"{shown} {'channels' if channels > 1 else 'values'} (median)"
 
     def probe(self, file: File, limits: Limits) -> Facts:
         """Returns the length of each axis, and mean and deviation of each channel over some of the values."""
@@ -234,7 +239,7 @@ class ArrayModality(Modality):
                 why = (
                     f"{modality.describe()} in patches of {' x '.join(map(str, patch))}: the files are {shown} (median)"
                 )
-                found.append(Candidate(modality=modality, why=why))
+                found.append(Candidate(modality=modality, why=f"{why}{_doubt(channels)}"))
         return tuple(found)
 
 
@@ -248,6 +253,13 @@ def _statistics(facts: Sequence[Facts], channels: int) -> tuple[tuple[float, ...
         means.append(float(f"{mean:.6g}"))
         stds.append(float(f"{deviation:.6g}") if deviation > 1e-6 * max(1.0, abs(mean)) else 1.0)
     return tuple(means), tuple(stds)
+
+
+def _doubt(channels: int) -> str:
+    """Returns what to say where many channels came from the last axis: as its places they would be one channel."""
+    if channels <= _MANY_CHANNELS:
+        return ""
+    return f"; the last axis, {channels:,} long, taken as channels (--no-array.channels-last if it holds places)"
 
 
 def _layout(num_axes: int, channels: int) -> str:

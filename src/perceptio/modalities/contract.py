@@ -46,7 +46,11 @@ class Content(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A modality with settings that suit some files, and why, as a sentence without a full stop."""
+    """A modality with settings that suit some files, and why, as a sentence without a full stop.
+
+    Options in the sentence bear the name of the kind (`--image.size`); under which name the stream goes, the planner
+    knows.
+    """
 
     modality: "Modality"
     why: str
@@ -81,6 +85,9 @@ class Modality(ABC):
     """Kinds that the same file may hold as well, such as the sound of a video."""
     blends: ClassVar[bool] = False
     """Whether the weighted sum of two prepared samples is a sensible sample (mixup, cutmix)."""
+    layout_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that say how files are laid out: they must hold before files are looked at, and what is chosen from the
+    look keeps them."""
 
     column: str = ""
     """Which column of a table, or which kind in a folder of several, holds the files; empty: the only one."""

@@ -2,13 +2,14 @@
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from perceptio.inputs.streams import StreamsInputConfig
-from perceptio.modalities.contract import Facts
+from perceptio.modalities.contract import Candidate, Facts, Modality
 from perceptio.modalities.streams import Streams
 from perceptio.models.config import PerceiverConfig
 from perceptio.models.counts import count_flops
@@ -167,13 +168,21 @@ def sizes_of(survey: Survey) -> tuple[Size, ...]:
     sizes = []
     for level in range(max(len(offered) for offered in offers.values())):
         chosen = {name: offered[min(level, len(offered) - 1)] for name, offered in offers.items()}
-        streams = {
-            name: replace(candidate.modality, column=survey.streams.by_name[name].column)
-            for name, candidate in chosen.items()
-        }
-        why = "; ".join(candidate.why for candidate in chosen.values())
+        streams = {name: _kept(survey.streams.by_name[name], candidate.modality) for name, candidate in chosen.items()}
+        why = "; ".join(_under_its_name(candidate, name) for name, candidate in chosen.items())
         sizes.append(Size(streams=replace(survey.streams, by_name=streams), why=why))
     return tuple(sizes)
+
+
+def _kept(looked_with: Modality, offered: Modality) -> Modality:
+    """Returns an offer that reads the files as they were looked at: the same column, in the same layout."""
+    fields = ("column", *looked_with.layout_fields)
+    return replace(offered, **{name: getattr(looked_with, name) for name in fields})
+
+
+def _under_its_name(candidate: Candidate, stream: str) -> str:
+    """Returns why a candidate suits, with the stream's name in the options, which is a column's in a table."""
+    return re.sub(rf"--(no-)?{re.escape(candidate.modality.kind)}\.", rf"--\1{stream}.", candidate.why)
 
 
 def _facts_of(survey: Survey, stream: str) -> tuple[Facts, ...]:

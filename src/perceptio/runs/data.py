@@ -113,6 +113,7 @@ def survey_data(
     config: SourceConfig,
     *,
     streams: Streams | None = None,
+    laid_out: Callable[[Streams], Streams] | None = None,
     copies: bool = True,
     judged: bool = True,
     progress: Progress | None = None,
@@ -121,6 +122,7 @@ def survey_data(
 
     Args:
         streams: what the samples hold; None: as their files' names tell.
+        laid_out: gives streams that were told from names those settings that must hold before files are looked at.
         copies: False leaves out the search for files of equal content, which reads every file that shares its size
             with another; a split that is already made does not need it.
         judged: False lets any share of the files be unusable, even all: who asks what is wrong with them is told.
@@ -144,10 +146,7 @@ def survey_data(
         media=media_of(kinds or SEGMENT_KINDS),
     )
     full = config.check == "full" or (config.check == "auto" and len(source.records) <= FULL_CHECK_FILES)
-    if streams is None:
-        source, streams = tell_streams(source, config.kinds, limits)
-    else:
-        source = join_files(source, streams)
+    source, streams = _with_streams(source, streams, config, laid_out)
     reader = StreamReader(streams, limits)
     looking = Looking(
         look=reader.look, limits=limits, full=full, allowance=reader.allowance(whole=full), settings=repr(streams)
@@ -168,6 +167,15 @@ def survey_data(
         whole=full,
         seconds=time.monotonic() - began,
     )
+
+
+def _with_streams(
+    source: Source, streams: Streams | None, config: SourceConfig, laid_out: Callable[[Streams], Streams] | None
+) -> tuple[Source, Streams]:
+    if streams is not None:
+        return join_files(source, streams), streams
+    source, told = tell_streams(source, config.kinds, config.limits)
+    return source, told if laid_out is None else laid_out(told)
 
 
 def admitted(survey: Survey, config: RunConfig) -> Survey:

@@ -73,6 +73,27 @@ def test_candidates_take_the_median_length_and_the_statistics_of_all_files(tmp_p
     assert found[-1].why == "301 x 2 in patches of 1: the files are 301 (median)"
 
 
+def test_many_channels_are_told_with_the_way_out(tmp_path: Path):
+    """Maps of 32 x 40 places have the shape of 32 places of 40 channels; nobody can tell but their owner."""
+    values = np.random.default_rng(0).normal(size=(32, 40))
+    paths = {channels: save(tmp_path / f"{channels}.npy", values[:, :channels]) for channels in (40, 17, 16, 1)}
+    facts = {channels: SIGNAL.probe(path, LIMITS) for channels, path in paths.items()}
+    whys = {channels: ArrayModality.candidates([fact])[-1].why for channels, fact in facts.items()}
+    assert whys[40] == (
+        "32 x 40 in patches of 1: the files are 32 (median); the last axis, 40 long, taken as channels "
+        "(--no-array.channels-last if it holds places)"
+    )
+    assert "17 long" in whys[17]
+    assert "taken as channels" not in whys[16] + whys[1]
+    flat = replace(SIGNAL, channels=1, channels_last=False).probe(paths[40], LIMITS)
+    (*_, candidate) = ArrayModality.candidates([flat])
+    assert candidate.why == "32 x 40 x 1 in patches of 1 x 1: the files are 32 x 40 (median)"
+    assert SIGNAL.summary([facts[40]]) == "32 x 40 channels (median)"
+    assert SIGNAL.summary([facts[1]]) == "32 values (median)"
+    assert SIGNAL.summary([flat]) == "32 x 40 values (median)"
+    assert SIGNAL.summary([]) == ""
+
+
 def test_a_constant_channel_keeps_its_scale(tmp_path: Path):
     facts = [SIGNAL.probe(save(tmp_path / "a.npy", np.full((9, 2), 7.0)), LIMITS)]
     modality = ArrayModality.candidates(facts)[0].modality

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from perceptio.modalities.array import ArrayModality
 from perceptio.modalities.image import SIDES
 from perceptio.modalities.streams import Streams, single_stream
 from perceptio.recipes.automatic import (
@@ -116,6 +117,20 @@ def test_streams_that_offer_fewer_sizes_keep_their_largest(survey: Survey):
         }  # fmt: skip
         assert size.streams.modality_channels == 7
         assert size.why.count("pixels: the files' shorter side") == 2
+
+
+def test_a_choice_reads_files_as_they_were_looked_at(survey: Survey):
+    """In the same column and layout, and an option that a reason names is the stream's, not its kind's."""
+    looked_with = ArrayModality(column="maps", channels_last=False, axis_names=("north", "east"))
+    channels = {f"{what}_{channel}": 1.0 for what in ("mean", "square") for channel in range(40)}
+    facts = {"1": {"maps": {"axis_0": 32.0, "channels": 40.0, **channels}}}
+    found = sizes_of(replace(survey, streams=Streams(by_name={"maps": looked_with}), facts=facts))
+    for size in found:
+        modality = size.streams.by_name["maps"]
+        assert isinstance(modality, ArrayModality)
+        kept = (modality.column, modality.channels_last, modality.axis_names)
+        assert kept == ("maps", False, ("north", "east"))
+    assert "(--no-maps.channels-last if it holds places)" in found[-1].why
 
 
 def with_samples(survey: Survey, count: int) -> Survey:

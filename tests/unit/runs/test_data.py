@@ -6,6 +6,7 @@ import pytest
 
 from perceptio.data.splits import SplitConfig
 from perceptio.errors import DataError, UsageError
+from perceptio.modalities.array import ArrayModality
 from perceptio.modalities.audio import AudioModality
 from perceptio.modalities.streams import Streams, single_stream
 from perceptio.modalities.video import VideoModality
@@ -51,6 +52,20 @@ def test_the_fingerprint_follows_names_labels_and_skipped_files(pictures: Path):
     (pictures / "frame" / "zz.png").unlink()
     gone = survey(pictures).fingerprint
     assert len({first, renamed, moved, broken, gone}) == 5
+
+
+def test_how_files_are_laid_out_holds_before_they_are_looked_at(tmp_path: Path):
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        np.save(tmp_path / label / "1.npy", np.ones((5, 7)))
+
+    def laid_out(streams: Streams) -> Streams:
+        return replace(streams, by_name={"array": replace(streams.by_name["array"], channels_last=False)})
+
+    found = survey_data(str(tmp_path), SourceConfig(), laid_out=laid_out)
+    assert found.streams == single_stream(ArrayModality(channels_last=False))
+    assert {name for name in found.facts["a/1.npy"]["array"] if name.startswith("axis_")} == {"axis_0", "axis_1"}
+    assert "axis_1" not in survey(tmp_path).facts["a/1.npy"]["array"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2])
