@@ -24,24 +24,25 @@ _SHOWN = 5
 def read_folder(folder: Path, limits: Limits, asked: Collection[str] = ()) -> FileSource:
     """Reads the samples of a folder whose sub-folders are the classes; deeper folders belong to their class.
 
-    If all folders at the top bear the name of a split (train, val, valid, validation, dev, test), they are the splits
-    and the folders in them the classes. If instead every class folder holds split folders and nothing else, as
-    ModelNet40 does (airplane/train/airplane_0001.off), those are the splits. Hidden files, Thumbs.db, __MACOSX and
-    files that accompany data (.txt, .json and the like) do not count; every other file becomes a record, and whether
-    it can be used is for the probe to say.
+    If all folders at the top that hold samples bear the name of a split (train, val, valid, validation, dev, test),
+    they are the splits and the folders in them the classes. If instead every class folder holds split folders and
+    nothing else, as ModelNet40 does (airplane/train/airplane_0001.off), those are the splits. Hidden files, Thumbs.db,
+    __MACOSX and files that accompany data (.txt, .json and the like) do not count; every other file becomes a record,
+    and whether it can be used is for the probe to say.
 
     Args:
         asked: suffixes of the kinds of files that are asked for, which count in any case; empty: none is.
 
     Raises:
-        DataError: there are no class folders, fewer than two classes or too many files.
+        DataError: there are no class folders, fewer than two classes or too many files, or training and test folders
+            stand among others.
     """
     listing = list_folder(folder, limits, asked)
-    splits, notes = _splits(listing)
+    where = f"{shown_path(folder)}/"
+    splits, notes = _splits(listing, where)
     inner = {} if splits else _inner_splits(listing)
     if inner:
         notes.append(f"{', '.join(sorted(inner, key=bytewise))} inside the class folders taken as splits")
-    where = f"{shown_path(folder)}/"
     if not listing.files:
         raise DataError(f"{where} holds no files that could be samples{_ignored_hint(listing)}")
     records = []
@@ -76,21 +77,32 @@ def read_folder(folder: Path, limits: Limits, asked: Collection[str] = ()) -> Fi
     )
 
 
-def _splits(listing: Listing) -> tuple[dict[str, Split], list[str]]:
-    """Decides whether the top folders are splits, and says so."""
+def _splits(listing: Listing, where: str) -> tuple[dict[str, Split], list[str]]:
+    """Decides whether the top folders are splits, and says so. Folders without samples beside them decide nothing."""
     top = sorted(listing.inside(""), key=bytewise)
     named = [name for name in top if name.lower() in SPLIT_NAMES]
     if not named:
         return {}, []
-    others = [name for name in top if name not in named]
+    filled = {PurePosixPath(name).parts[0] for name in listing.files}
+    others = [name for name in top if name not in named and name in filled]
     if others:
-        kind = "a class" if len(named) == 1 else "classes"
-        return {}, [
-            f"{', '.join(named)} taken as {kind}, not as a split, since other folders ({_few(others)}) stand beside"
-        ]
-    return {name: SPLIT_NAMES[name.lower()] for name in named}, [
-        f"{', '.join(named)} taken as {'splits' if len(named) > 1 else 'a split'}"
-    ]
+        alike = [name for name in named if name in filled]
+        found = {SPLIT_NAMES[name.lower()] for name in alike}
+        if "train" in found and len(found) > 1:
+            one = len(others) == 1
+            raise DataError(
+                f"{where} holds {', '.join(alike)}, which look like splits, beside {'a folder' if one else 'folders'} "
+                f"that would be {'a class' if one else 'classes'} ({_few(others)}); move {'it' if one else 'them'} out "
+                f"of {where}, or rename {', '.join(alike)} where they are classes too"
+            )
+        kind = "a class" if len(alike) == 1 else "classes"
+        said = f"{', '.join(alike)} taken as {kind}, not as a split, since other folders ({_few(others)}) stand beside"
+        return {}, [said] if alike else []
+    notes = [f"{', '.join(named)} taken as {'splits' if len(named) > 1 else 'a split'}"]
+    if bare := [name for name in top if name not in named]:
+        verbs = ("holds", "is") if len(bare) == 1 else ("hold", "are")
+        notes.append(f"{_few(bare)} {verbs[0]} no samples and {verbs[1]} ignored")
+    return {name: SPLIT_NAMES[name.lower()] for name in named}, notes
 
 
 def _inner_splits(listing: Listing) -> dict[str, Split]:

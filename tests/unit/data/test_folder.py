@@ -45,11 +45,46 @@ def test_split_folders(make_tree, limits: Limits) -> None:
     assert source.notes == ("Val, test, train, valid taken as splits",)
 
 
-def test_split_names_beside_other_folders_are_classes(make_tree, limits: Limits) -> None:
-    source = read_folder(make_tree("train/1.jpg", "bus/1.jpg", "test/1.jpg"), limits)
-    assert source.classes == ("bus", "test", "train")
+def test_a_single_split_name_beside_other_folders_is_a_class(make_tree, limits: Limits) -> None:
+    source = read_folder(make_tree("train/1.jpg", "bus/1.jpg", "car/1.jpg"), limits)
+    assert source.classes == ("bus", "car", "train")
     assert all(r.split is None for r in source.records)
-    assert source.notes == ("test, train taken as classes, not as a split, since other folders (bus) stand beside",)
+    assert source.notes == ("train taken as a class, not as a split, since other folders (bus, car) stand beside",)
+    source = read_folder(make_tree("val/1.jpg", "test/1.jpg", "bus/1.jpg", root="without-train"), limits)
+    assert source.notes == ("test, val taken as classes, not as a split, since other folders (bus) stand beside",)
+
+
+def test_folders_without_samples_beside_splits_are_ignored_and_said(make_tree, limits: Limits) -> None:
+    splits = ("train/cat/1.jpg", "train/dog/1.jpg", "test/cat/2.jpg", "test/dog/2.jpg")
+    source = read_folder(make_tree(*splits, "logs/", "annotations/a.xml", "annotations/deep/b.xml"), limits)
+    assert {r.name: r.split for r in source.records} == {name: name.split("/")[0] for name in splits}
+    assert source.classes == ("cat", "dog")
+    assert source.notes == (
+        "test, train taken as splits",
+        "annotations, logs hold no samples and are ignored",
+        "2 .xml files ignored",
+    )
+
+
+def test_split_folders_without_samples_are_no_splits(make_tree, limits: Limits) -> None:
+    source = read_folder(make_tree("train/", "test/", "cat/1.jpg", "dog/1.jpg"), limits)
+    assert source.classes == ("cat", "dog")
+    assert source.notes == ("test, train: folders without files, and so no classes",)
+
+
+def test_splits_among_other_folders_with_samples_are_refused(make_tree, limits: Limits) -> None:
+    """Taken as classes they would make a model that tells training from test pictures, and a good result."""
+    with pytest.raises(
+        DataError,
+        match=r"^photos/ holds test, train, which look like splits, beside a folder that would be a class \(extra\); "
+        r"move it out of photos/, or rename test, train where they are classes too$",
+    ):
+        read_folder(make_tree("train/cat/1.jpg", "test/cat/1.jpg", "extra/1.jpg"), limits)
+    with pytest.raises(
+        DataError,
+        match=r"^many/ holds train, val, which .* beside folders that would be classes \(bus, car\); move them out",
+    ):
+        read_folder(make_tree("train/1.jpg", "val/1.jpg", "bus/1.jpg", "car/1.jpg", "test/", root="many"), limits)
 
 
 def test_what_is_asked_for_counts(make_tree, limits: Limits) -> None:
