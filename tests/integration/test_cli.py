@@ -415,18 +415,23 @@ def test_info_looks_at_data_and_writes_nothing(trained: Trained, tell: Tell, tmp
     for path in sorted(data.rglob("*.png"))[:5]:
         path.write_bytes(path.read_bytes()[:30])
     shutil.copy(data / "frame" / "01.png", data / "frame" / "copy.png")
+    for label in ("frame", "stripes"):
+        shutil.copy(data / label / "02.png", data / "disc" / f"from-{label}.png")
     before = sorted(tmp_path.rglob("*"))
     monkeypatch.chdir(tmp_path)
     told = tell("info", "pictures")
     assert told.code == 4
     for text in (
-        "3 classes from folder names: disc 10, frame 16, stripes 15",
-        "46 samples decoded",
-        ": 41 used, 1 of them an exact copy, kept on one side of the split, 5 skipped",
+        "3 classes from folder names: disc 12, frame 16, stripes 15",
+        "48 samples decoded",
+        ": 43 used, 3 of them exact copies, kept on one side of the split, 5 skipped",
+        "warning: equal files bear different labels, some of them wrong: disc/from-frame.png (disc) = frame/02.png "
+        "(frame); disc/from-stripes.png (disc) = stripes/02.png (stripes)\n",
+        "Labels    disc/from-frame.png (disc) = frame/02.png (frame)\n",
         "Copies    frame/01.png, frame/copy.png",
-        "Skipped   5 of 46, 10.9 %",
+        "Skipped   5 of 48, 10.4 %",
         "the files: 16 x 16 pixels (median)",
-        "Refused   5 of 46 files in ",
+        "Refused   5 of 48 files in ",
     ):
         assert text in told.out, told.out
     assert sorted(tmp_path.rglob("*")) == before
@@ -434,9 +439,10 @@ def test_info_looks_at_data_and_writes_nothing(trained: Trained, tell: Tell, tmp
     whole = tell("info", "pictures", "--json")
     assert (whole.code, whole.json["classes"], whole.json["refused"]) == (
         0,
-        {"disc": 10, "frame": 16, "stripes": 15},
+        {"disc": 12, "frame": 16, "stripes": 15},
         None,
     )
+    assert whole.json["mislabelled"][0] == {"disc/from-frame.png": ["disc"], "frame/02.png": ["frame"]}
     assert [entry["file"] for entry in whole.json["skipped"]] == [f"disc/0{number}.png" for number in range(1, 5)]
     assert whole.json["config"]["recipe"] == "automatic"
     for path in sorted((data / "stripes").iterdir())[3:]:

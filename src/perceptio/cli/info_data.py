@@ -60,7 +60,7 @@ def small_classes(survey: "Survey") -> dict[str, int]:
 def _lines(survey: "Survey", choice: "Choice | None", refusal: str) -> Sequence[tuple[str, str]]:
     from perceptio.data.names import printable
     from perceptio.reporting.numbers import percent
-    from perceptio.runs.opening import show_data, show_input
+    from perceptio.runs.opening import labelled, show_data, show_input
 
     lines: list[tuple[str, str]] = []
     screen = _Lines(lines)
@@ -70,6 +70,8 @@ def _lines(survey: "Survey", choice: "Choice | None", refusal: str) -> Sequence[
         shown = ", ".join(f"{printable(name)} {count}" for name, count in list(small.items())[:SHOWN])
         more = f" and {len(small) - SHOWN} more" if len(small) > SHOWN else ""
         lines.append(("Small", f"classes with fewer than {SMALL_CLASS} samples: {shown}{more}"))
+    for group in survey.mislabelled[:SHOWN]:
+        lines.append(("Labels", " = ".join(labelled(*each) for each in group.items())))
     for names in survey.copies[:SHOWN]:
         lines.append(("Copies", ", ".join(map(printable, names))))
     if len(survey.skipped) > 1:
@@ -116,6 +118,7 @@ def _document(survey: "Survey", choice: "Choice | None", refusal: str) -> dict[s
         "used": len(survey.usable),
         "skipped": [{"file": entry.name, "reason": entry.reason} for entry in survey.skipped],
         "copies": survey.copies,
+        "mislabelled": survey.mislabelled,
         "notes": survey.notes,
         "files": {
             name: modality.summary([facts[name] for facts in survey.facts.values() if name in facts])

@@ -60,6 +60,28 @@ def leaks(groups: Sequence[tuple[str, ...]], splits: Mapping[str, str]) -> tuple
     return tuple(names for names in groups if len({splits[name] for name in names if name in splits}) > 1)
 
 
+def mislabelled(
+    groups: Sequence[tuple[str, ...]], labels: Mapping[str, tuple[str, ...]]
+) -> tuple[Mapping[str, tuple[str, ...]], ...]:
+    """Returns the groups of equal samples that bear different labels, with the labels by name: some must be wrong.
+
+    In each group one name of each label comes first: of a thousand black pictures in two classes, two say enough.
+
+    Args:
+        groups: as `find_duplicates` returns them.
+        labels: name -> labels, in any order. Names that it does not hold are left out.
+    """
+    known = [{name: labels[name] for name in names if name in labels} for names in groups]
+    return tuple(_one_of_each_first(group) for group in known if len(set(map(frozenset, group.values()))) > 1)
+
+
+def _one_of_each_first(group: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    firsts: dict[frozenset[str], str] = {}
+    for name, labels in group.items():
+        firsts.setdefault(frozenset(labels), name)
+    return {name: group[name] for name in (*firsts.values(), *group)}
+
+
 def _hash_array(array: np.ndarray) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=_DIGEST_BYTES).digest()
 

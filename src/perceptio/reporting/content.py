@@ -103,6 +103,7 @@ class DataSummary:
         skipped: files that could not be used.
         duplicates: groups of files with equal content within a split.
         leaks: groups of files with equal content in different splits.
+        mislabelled: groups of files with equal content and different labels, which stand behind the names.
         notes: other sentences for the reader, such as conversions that were made.
     """
 
@@ -113,6 +114,7 @@ class DataSummary:
     skipped: tuple[SkippedFile, ...] = ()
     duplicates: tuple[tuple[str, ...], ...] = ()
     leaks: tuple[tuple[str, ...], ...] = ()
+    mislabelled: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -19,6 +19,7 @@ from perceptio.reporting.visible import visible
 _MARKUP = re.compile(r"[\\`*_\[\]|~$^]|^[#+=-]|^\d+(?=[.)]\s)")
 _MAX_CLASSES = 50
 _MAX_NAMES = 12
+_MAX_COPIES = 4
 
 
 def write_model_card(content: ReportContent, path: Path) -> None:
@@ -87,6 +88,10 @@ def _data(content: ReportContent) -> list[str]:
     if data.leaks:
         groups = things(len(data.leaks), "group")
         parts.append(f"Caution: equal files in different splits ({groups}) flatter the result.")
+    if data.mislabelled:
+        groups = things(len(data.mislabelled), "group")
+        first = " = ".join(data.mislabelled[0][:_MAX_COPIES])
+        parts.append(f"Caution: equal files bear different labels ({groups}), some wrong, such as {_text(first)}.")
     return [*parts, *map(_text, data.notes)]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perceptio.data.audioset import SEGMENT_KINDS
-from perceptio.data.duplicates import find_duplicates, leaks
+from perceptio.data.duplicates import find_duplicates, leaks, mislabelled
 from perceptio.data.items import size_of
 from perceptio.data.names import Split, printable
 from perceptio.data.probe import Looking, probe
@@ -72,6 +72,11 @@ class Survey:
     def notes(self) -> tuple[str, ...]:
         """What was decided while looking, a sentence each."""
         return self.source.notes
+
+    @property
+    def mislabelled(self) -> tuple[Mapping[str, tuple[str, ...]], ...]:
+        """Groups of equal samples with different labels, which they bear by name."""
+        return mislabelled(self.copies, {record.name: record.labels for record in self.usable})
 
     def size_of(self, record: Record) -> str:
         """Returns a sample's size in bytes: of each of its files, joined by "+"; "0" where it is no file."""

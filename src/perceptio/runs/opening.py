@@ -25,6 +25,7 @@ from perceptio.version import __version__
 
 SHOWN_SAMPLES = 24
 SHOWN_CLASSES = 8
+SHOWN_GROUPS = 3
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def data_facts(prepared: PreparedData) -> dict[str, Any]:
         "counts": prepared.counts(),
         "notes": prepared.survey.source.notes,
         "copies": prepared.survey.copies,
+        "mislabelled": prepared.survey.mislabelled,
         "leaks": prepared.leaks,
     }
 
@@ -101,6 +103,10 @@ def show_data(survey: Survey, screen: Screen, *, listed_in: str) -> None:
     counts = Counter(label for record in survey.usable for label in record.labels)
     screen.fact("Data", f"{survey.data}: {_classes(survey, counts)}")
     screen.fact("", _files(survey))
+    if wrong := survey.mislabelled:
+        shown = "; ".join(" = ".join(_labelled_few(group)) for group in wrong[:SHOWN_GROUPS])
+        more = f"; and {things(len(wrong) - SHOWN_GROUPS, 'more group')}" if len(wrong) > SHOWN_GROUPS else ""
+        screen.fact("", f"warning: equal files bear different labels, some of them wrong: {shown}{more}")
     lacking = {name: sum(name not in facts for facts in survey.facts.values()) for name in survey.streams.by_name}
     if any(lacking.values()):
         parts = [f"{number:,} without {name}" for name, number in lacking.items() if number]
@@ -111,6 +117,15 @@ def show_data(survey: Survey, screen: Screen, *, listed_in: str) -> None:
         first = survey.skipped[0]
         more = f"; {len(survey.skipped) - 1:,} more in {listed_in}" if len(survey.skipped) > 1 else ""
         screen.fact("", f"skipped: {first.name}: {first.reason}{more}")
+
+
+def labelled(name: str, labels: Sequence[str]) -> str:
+    """Returns a sample's name with its labels, for people."""
+    return f"{printable(name)} ({', '.join(map(printable, labels)) or 'no label'})"
+
+
+def _labelled_few(group: Mapping[str, Sequence[str]]) -> list[str]:
+    return [labelled(name, labels) for name, labels in list(group.items())[:SHOWN_GROUPS]]
 
 
 def _classes(survey: Survey, counts: Mapping[str, int]) -> str:

@@ -28,6 +28,7 @@ from perceptio.reporting.numbers import things
 from perceptio.runs.config import RunConfig
 from perceptio.runs.data import SPLITS, PreparedData, Survey
 from perceptio.runs.folder import RunFolder
+from perceptio.runs.opening import labelled
 from perceptio.runs.serialisation import to_json
 from perceptio.tasks import metrics
 from perceptio.tasks.classification import Task
@@ -218,6 +219,9 @@ def _data_summary(run: Finished) -> DataSummary:
         # A resumed run does not look for copies again: the first start has written down what it found.
         duplicates=tuple(map(tuple, recorded.get("copies", ()))),
         leaks=tuple(map(tuple, recorded.get("leaks", ()))),
+        mislabelled=tuple(
+            tuple(labelled(name, labels) for name, labels in group.items()) for group in recorded.get("mislabelled", ())
+        ),
         notes=survey.notes,
     )
 

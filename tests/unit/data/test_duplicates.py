@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from perceptio.data import duplicates
-from perceptio.data.duplicates import find_duplicates, leaks
+from perceptio.data.duplicates import find_duplicates, leaks, mislabelled
 from perceptio.data.folder import read_folder
 from perceptio.data.idx import IdxSource
 from perceptio.data.limits import Limits
@@ -69,3 +69,11 @@ def test_leaks_are_groups_in_more_than_one_split() -> None:
     groups = (("a", "b"), ("c", "d"), ("e", "f"))
     splits = {"a": "train", "b": "test", "c": "train", "d": "train", "e": "train"}
     assert leaks(groups, splits) == (("a", "b"),)
+
+
+def test_mislabelled_are_groups_with_different_labels() -> None:
+    groups = (("a", "b", "c"), ("d", "e"), ("f", "g"), ("h", "i"))
+    labels = {"a": ("cat",), "b": ("cat",), "c": ("dog",), "d": ("cat",), "e": ("cat",), "f": ("x", "y")}
+    (found,) = mislabelled(groups, {**labels, "g": ("y", "x"), "h": ()})
+    assert list(found.items()) == [("a", ("cat",)), ("c", ("dog",)), ("b", ("cat",))], "one of each label first"
+    assert mislabelled((("f", "g"),), {"f": ("x", "y"), "g": ("x",)}) == ({"f": ("x", "y"), "g": ("x",)},)

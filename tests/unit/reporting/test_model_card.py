@@ -33,6 +33,9 @@ def test_it_says_what_how_well_and_how_to_repeat(card: str) -> None:
     assert "    perceptio train --config 'runs/photos 001/config.json'\n" in card
     assert "- training time: 14 min 3 s" in card
     assert "Caution: equal files in different splits (1 group) flatter the result." in card
+    assert (
+        "Caution: equal files bear different labels (1 group), some wrong, such as a/5.jpg (a) = b/&lt;s&gt;5.jpg (b)."
+    ) in card
     assert "seed 7; torch 2.13.0; 2 CPU cores" in card
 
 

@@ -305,6 +305,12 @@ def test_long_lists_of_files_are_cut_and_say_so(content: ReportContent) -> None:
     assert "and 5 more" in section
 
 
+def test_equal_files_with_different_labels_are_named(content: ReportContent) -> None:
+    section = Page(render_report(content)).sections["data"]
+    assert "1 group of equal files with different labels." in section
+    assert "b/<s>5.jpg (b)" in section
+
+
 def test_no_mistake_among_the_predictions(content: ReportContent) -> None:
     perfect = dataclasses.replace(content, confusion=np.diag([3, 4, 5]))
     assert "No sample was taken for another class." in Page(render_report(perfect)).sections["confusion"]

@@ -1,5 +1,6 @@
 """What the report of a run says, however the run ended."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +26,12 @@ from support.pictures import CLASSES, make_picture_folder
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A finished run on pictures, one of which is broken and two of which are equal."""
+    """A finished run on pictures, one of which is broken, two of which are equal, and one in two classes."""
     folder = tmp_path_factory.mktemp("content")
     data = make_picture_folder(folder / "pictures", per_class=10)
     first, second, *_ = sorted((data / CLASSES[0]).iterdir())
     second.write_bytes(first.read_bytes())
+    shutil.copy(data / CLASSES[0] / "02.png", data / CLASSES[2] / "02.png")
     (data / CLASSES[1] / "broken.png").write_bytes(b"<!DOCTYPE html>")
     trained = perceptio.train(tiny_config(data), epochs=1, out=folder / "run", device="cpu", workers=0)
     config = trained.config
@@ -87,7 +89,8 @@ def test_data_are_told_with_sizes_reasons_and_copies(run: Finished):
     data = content_of(run).data
     assert data is not None
     assert [(entry.file, "not an image" in entry.reason) for entry in data.skipped] == [("frame/broken.png", True)]
-    assert data.duplicates == (("disc/00.png", "disc/01.png"),)
+    assert data.duplicates == (("disc/00.png", "disc/01.png"), ("disc/02.png", "stripes/02.png"))
+    assert data.mislabelled == (("disc/02.png (disc)", "stripes/02.png (stripes)"),)
     assert data.how_split == "The split was drawn by class with seed 0: 20 % for validation and 20 % for test."
     assert [size.name for size in data.sizes] == ["height (pixels)", "width (pixels)"]
     assert all(size.smallest <= size.median <= size.largest for size in data.sizes)
