@@ -49,6 +49,7 @@ class Video:
     Attributes:
         size: height and width of the upright picture with square pixels.
         seconds: how long the pictures last, as the header says; of a file whose end is missing, what it lasted once.
+            Where no header says it, by the stamps of all packets.
         frames_per_second: average rate.
         has_sound: whether the file holds sound as well.
     """

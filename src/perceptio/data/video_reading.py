@@ -24,6 +24,9 @@ _WITHOUT_PRESENTATION_TIMES = frozenset({"avi"})
 # Not every frame of an MPEG program stream has a stamp, and those that FFmpeg makes up for the first ones after a seek
 # are wrong by several frames: go so much further back that only frames that nobody asked for are affected.
 _RUN_UP_SECONDS = {"mpeg": 2.0}
+# It has no header that says a length. What FFmpeg reports is taken from the last stamp in the file, and not every frame
+# has one: up to 1 s too short (measured on films of 2 and 10 s), and nobody would see the last moments.
+_WITHOUT_LENGTH = frozenset({"mpeg"})
 _MOST_FRAMES_PER_SECOND = 1000
 _USUAL_FRAMES_PER_SECOND = 25
 _MATROSKA_DURATION = re.compile(r"(\d{1,6}):([0-5]\d):([0-5]\d(?:\.\d{1,12})?)")
@@ -195,6 +198,8 @@ class FrameReader:
     @property
     def declared_seconds(self) -> float | None:
         """How long the header says the pictures last, or else the whole file; None where it says neither."""
+        if self._container.format.name in _WITHOUT_LENGTH:
+            return None
         if self._stream.duration is not None and self._stream.duration > 0:
             return float(self._stream.duration * self._time_base)
         written = _MATROSKA_DURATION.fullmatch(self._stream.metadata.get("DURATION", ""))
