@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-import numpy as np
-
-from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 from perceptio.data.names import bytewise, suffix_of
+from perceptio.data.probe import Looking, probe
 from perceptio.data.records import MAIN, FileSource, Record, Source, sort_records
 from perceptio.data.shards.source import ShardSource
-from perceptio.errors import DataError, FileError
+from perceptio.errors import DataError
 from perceptio.modalities.contract import Modality
 from perceptio.modalities.registry import MODALITIES, find_modality
-from perceptio.modalities.streams import Streams
+from perceptio.modalities.streams import StreamReader, Streams, single_stream
 
 LEAST_SHARE = 0.1
 """Share of a folder's files below which files of another kind count as strays and not as a kind of their own."""
@@ -34,7 +32,8 @@ def tell_streams(source: Source, kinds: Sequence[str], limits: Limits) -> tuple[
 
     Raises:
         UsageError: an unknown kind.
-        DataError: no kind can be told.
+        DataError: no kind can be told, or the disk or network fails again and again.
+        MissingExtraError: a decoder is not installed.
     """
     if source.kind is not None:
         return source, Streams(by_name={source.kind: find_modality(source.kind)()})
@@ -192,17 +191,13 @@ def _paired(records: Sequence[Record], columns: Mapping[str, str]) -> tuple[Reco
     return sort_records(found)
 
 
-def _how_many_hold(source: Source, modality: Modality, limits: Limits) -> tuple[int, int]:
-    """Returns how many of some files, taken evenly from all, hold this kind as well, and how many were looked into."""
+def _how_many_hold(source: FileSource | ShardSource, modality: Modality, limits: Limits) -> tuple[int, int]:
+    """Returns how many of some files, taken evenly from all, hold this kind as well, and how many were looked into.
+
+    In child processes, as all files are looked at: one that kills its decoder holds nothing of this kind.
+    """
     step = max(1, len(source.records) // COMPANION_FILES)
     chosen = source.records[::step][:COMPANION_FILES]
-    return sum(_holds(source.load(record)[MAIN], modality, limits) for record in chosen), len(chosen)
-
-
-def _holds(item: Item, modality: Modality, limits: Limits) -> bool:
-    assert not isinstance(item, np.ndarray), "a file source gives files"
-    try:
-        modality.probe(item, limits)
-    except (FileError, OSError):
-        return False
-    return True
+    reader = StreamReader(single_stream(modality), limits)
+    looking = Looking(look=reader.look, limits=limits, full=False, allowance=reader.allowance(whole=False))
+    return len(probe(replace(source, records=chosen), looking).good), len(chosen)

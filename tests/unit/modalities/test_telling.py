@@ -1,39 +1,20 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from perceptio.data.limits import Limits
 from perceptio.data.mesh_files import READABLE
 from perceptio.data.records import MAIN, FileSource, Record, sort_records
-from perceptio.errors import AbsentError, DataError, UsageError
-from perceptio.modalities.contract import Facts
+from perceptio.errors import DataError, UsageError
 from perceptio.modalities.image import ImageModality
 from perceptio.modalities.registry import MODALITIES, register
 from perceptio.modalities.streams import Streams, single_stream
 from perceptio.modalities.telling import columns_of, join_files, kind_of, media_of, suffixes_of, tell_streams
+from support.harmful import MEMORY_BYTES
 from support.samples import make_source
-
-
-class Sketch(ImageModality):
-    """Text files, one or two of whose words name what else they hold."""
-
-    kind: ClassVar[str] = "sketch"
-    suffixes: ClassVar[frozenset[str]] = frozenset({".sketch"})
-    companions: ClassVar[tuple[str, ...]] = ("hum", "scent")
-
-    def probe(self, path: Path, limits: Limits) -> Facts:
-        if self.kind not in path.read_text():
-            raise AbsentError(f"holds no {self.kind}")
-        return {"height": 5.0, "width": 7.0}
-
-
-class Hum(Sketch):
-    kind: ClassVar[str] = "hum"
-    suffixes: ClassVar[frozenset[str]] = frozenset({".hum"})
-    companions: ClassVar[tuple[str, ...]] = ()
+from support.sketches import Hum, Sketch
 
 
 @pytest.fixture(autouse=True)
@@ -219,13 +200,21 @@ def test_files_that_the_user_named_are_not_searched_for_more(tmp_path: Path):
     assert list(streams.by_name) == ["sketch"]
 
 
-def test_only_some_files_are_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    seen: list[Path] = []
-    probe = Hum.probe
-    monkeypatch.setattr(Hum, "probe", lambda self, path, limits: seen.append(path) or probe(self, path, limits))
-    tell(written(tmp_path, *["sketch and hum"] * 101))
+def test_only_some_files_are_looked_into(tmp_path: Path):
+    tell(written(tmp_path, *["sketch and hum, noted"] * 101))
+    seen = list(tmp_path.rglob("*.seen"))
     assert 40 <= len(seen) <= 53
     assert {path.parent.name for path in seen} == {"a", "b"}, "evenly, not the first class alone"
+
+
+@pytest.mark.parametrize("harm", ["killed", "segfault", "eat"])
+def test_a_file_that_harms_who_looks_into_it_holds_nothing_more(tmp_path: Path, harm: str):
+    source = written(tmp_path, "sketch and hum", harm, "sketch and hum", "sketch")
+    found, streams = tell_streams(source, (), Limits(max_decode_bytes=MEMORY_BYTES))
+    assert (list(streams.by_name), found.notes) == (["sketch", "hum"], ("seen",))
+    source = written(tmp_path, "sketch and hum", harm, harm, "sketch")
+    found, _ = tell_streams(source, (), Limits(max_decode_bytes=MEMORY_BYTES))
+    assert found.notes[1].startswith("hum left out, which 1 of 4 files looked into hold;")
 
 
 def of_columns(*parts: dict[str, str]) -> FileSource:
