@@ -308,7 +308,9 @@ def test_predict_survives_broken_files_and_labels_none_of_them(trained: Trained,
 
 
 def test_predict_as_text_has_one_line_a_file(trained: Trained, tell: Tell, mixed: Path):
+    (mixed / "old").symlink_to(trained.data)
     told = tell("predict", trained.run, mixed, "--top", "2")
+    assert told.err.count(f"note: linked folders in {mixed}/ are not followed: old\n") == 1
     lines = told.out.splitlines()
     assert (told.code, len(lines)) == (3, 6)
     assert lines[0].startswith(f"{mixed / 'a.jpg'}  disc ")

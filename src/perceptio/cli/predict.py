@@ -29,10 +29,11 @@ whose like was right less than 3 times in 4 on validation files; `no audio`, say
 where the model knows sound as well and the file has none.
 
   RUN                 run folder, or a model.safetensors
-  FILE ..             files or folders; files that share folder and stem are
-                      one sample where the model knows several files a sample;
-                      or a CSV, JSONL or Parquet table whose rows name the files
-                      of a sample, with the columns of training, labels or not
+  FILE ..             files or folders, which are listed as in training; files
+                      that share folder and stem are one sample where the
+                      model knows several files a sample; or a CSV, JSONL or
+                      Parquet table whose rows name the files of a sample, with
+                      the columns of training, labels or not
   --files-from LIST   names of more files, one a line; - reads standard input
   --top N             how many classes a line shows (3)
   --csv FILE          write file, label, unsure, missing, error and the
@@ -77,8 +78,6 @@ def main(words: Sequence[str]) -> int:
     from perceptio.runs.model_file import find_model_file, read_facts
     from perceptio.runs.predict import expand_folders, predict_files
 
-    known = list(expand_folders(chosen.files, read_facts(find_model_file(chosen.run))))
-    files = chain(known, _listed(chosen.files_from))
     num_done, num_failed = 0, 0
     told: set[str] = set()
 
@@ -87,6 +86,8 @@ def main(words: Sequence[str]) -> int:
             told.add(conversion)
             print_note(f"note: {conversion}")
 
+    known = list(expand_folders(chosen.files, read_facts(find_model_file(chosen.run)), tell))
+    files = chain(known, _listed(chosen.files_from))
     predictions = predict_files(chosen.run, files, device=chosen.device, tell=tell)
     lines = _Lines(chosen.top or 3, map(str, known))
     with ExitStack() as stack:

@@ -12,13 +12,12 @@ from perceptio.data.names import (
     bytewise,
     check_classes,
     count_note,
+    few,
     printable,
     shown_path,
 )
 from perceptio.data.records import FileSource, Record, sort_records
 from perceptio.errors import DataError
-
-_SHOWN = 5
 
 
 def read_folder(folder: Path, limits: Limits, asked: Collection[str] = ()) -> FileSource:
@@ -63,11 +62,11 @@ def read_folder(folder: Path, limits: Limits, asked: Collection[str] = ()) -> Fi
         _refuse_one_class(listing, splits, found, empty, where)
     if empty:
         notes.append(
-            f"{_few(empty)}: {'a folder' if len(empty) == 1 else 'folders'} without files, and so no "
+            f"{few(empty)}: {'a folder' if len(empty) == 1 else 'folders'} without files, and so no "
             f"{_plural(len(empty), 'class')}"
         )
     if loose:
-        notes.append(f"{_few(loose)} in no class folder and ignored")
+        notes.append(f"{few(loose)} in no class folder and ignored")
     return FileSource(
         records=sort_records(records),
         classes=check_classes(found, limits, where=where),
@@ -92,16 +91,16 @@ def _splits(listing: Listing, where: str) -> tuple[dict[str, Split], list[str]]:
             one = len(others) == 1
             raise DataError(
                 f"{where} holds {', '.join(alike)}, which look like splits, beside {'a folder' if one else 'folders'} "
-                f"that would be {'a class' if one else 'classes'} ({_few(others)}); move {'it' if one else 'them'} out "
+                f"that would be {'a class' if one else 'classes'} ({few(others)}); move {'it' if one else 'them'} out "
                 f"of {where}, or rename {', '.join(alike)} where they are classes too"
             )
         kind = "a class" if len(alike) == 1 else "classes"
-        said = f"{', '.join(alike)} taken as {kind}, not as a split, since other folders ({_few(others)}) stand beside"
+        said = f"{', '.join(alike)} taken as {kind}, not as a split, since other folders ({few(others)}) stand beside"
         return {}, [said] if alike else []
     notes = [f"{', '.join(named)} taken as {'splits' if len(named) > 1 else 'a split'}"]
     if bare := [name for name in top if name not in named]:
         verbs = ("holds", "is") if len(bare) == 1 else ("hold", "are")
-        notes.append(f"{_few(bare)} {verbs[0]} no samples and {verbs[1]} ignored")
+        notes.append(f"{few(bare)} {verbs[0]} no samples and {verbs[1]} ignored")
     return {name: SPLIT_NAMES[name.lower()] for name in named}, notes
 
 
@@ -142,14 +141,14 @@ def _refuse_one_class(
     """Says where other classes probably are: in folders without files, or in an only folder (an unpacked archive)."""
     if empty:
         raise DataError(
-            f"{where} has class folders without files: {_few(empty)}; fill or remove them{_ignored_hint(listing)}"
+            f"{where} has class folders without files: {few(empty)}; fill or remove them{_ignored_hint(listing)}"
         )
     (only,) = found
     below = [] if splits else listing.inside(only)
     if len(below) > 1:
         raise DataError(
             f"{where} has only one class, {printable(only)}; there must be at least two to tell apart. "
-            f"{printable(only)}/ holds {len(below)} folders ({_few(sorted(below, key=bytewise))}): did you mean "
+            f"{printable(only)}/ holds {len(below)} folders ({few(sorted(below, key=bytewise))}): did you mean "
             f"{where}{printable(only)}/ ?"
         )
 
@@ -161,12 +160,12 @@ def _notes(listing: Listing, records: list[Record], splits: dict[str, Split]) ->
     if listing.not_samples:
         notes.append(count_note(listing.not_samples, "ignored"))
     if listing.linked_folders:
-        notes.append(f"linked folders are not followed: {_few(sorted(listing.linked_folders, key=bytewise))}")
+        notes.append(f"linked folders are not followed: {few(sorted(listing.linked_folders, key=bytewise))}")
     if "train" in splits.values():
         trained = {record.labels[0] for record in records if record.split == "train"}
         unseen = sorted({record.labels[0] for record in records} - trained, key=bytewise)
         if unseen:
-            notes.append(f"no training files for {_plural(len(unseen), 'class')} {_few(unseen)}")
+            notes.append(f"no training files for {_plural(len(unseen), 'class')} {few(unseen)}")
     return notes
 
 
@@ -178,11 +177,6 @@ def _ignored_hint(listing: Listing) -> str:
             " read from them)"
         )
     return ""
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def _plural(number: int, word: str) -> str:

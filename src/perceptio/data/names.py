@@ -1,7 +1,7 @@
 """Names of files, classes and splits: which count, which do not, and how they are shown."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -19,6 +19,8 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
 }
 """What people call the three splits, in lower case."""
+
+_SHOWN = 5
 
 _IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini", "__macosx", "__pycache__"})
 
@@ -89,6 +91,12 @@ def printable(name: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in name
     )
+
+
+def few(names: Sequence[str]) -> str:
+    """Returns the first of some names and how many more there are: "a, b and 12 more"."""
+    shown = ", ".join(printable(name) for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def shown_path(path: Path) -> str:

@@ -1,6 +1,5 @@
 """Answers for files that nobody labelled: one for each, in order, whatever else goes wrong."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ import torch
 from perceptio.data.batches import collate
 from perceptio.data.children import Children
 from perceptio.data.dataset import Sample, View
+from perceptio.data.folder_listing import list_folder
 from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 from perceptio.data.manifest import is_manifest, read_parts
-from perceptio.data.names import is_ignored, is_not_a_sample
+from perceptio.data.names import bytewise, few, printable
 from perceptio.data.records import MAIN
-from perceptio.errors import FileError, UsageError
+from perceptio.errors import DataError, FileError, UsageError
 from perceptio.evaluation.predictions import predict_batches
 from perceptio.modalities.registry import MODALITIES
 from perceptio.modalities.streams import StreamReader, Streams
@@ -60,12 +60,13 @@ def predict_files(
 ) -> Iterator[Prediction]:
     """Yields one prediction for each file; a folder stands for the files in it, in the order of their names.
 
-    A folder in which no file could be a sample gets one of its own, with an error. For a model whose samples are made
-    of several files, a file stands for all that share its folder and stem. A table (CSV, JSONL, Parquet) stands for its
-    rows, labelled or not; a mapping names the file of each column.
+    A folder in which no file could be a sample, or that cannot be listed, gets one of its own, with an error. For a
+    model whose samples are made of several files, a file stands for all that share its folder and stem. A table (CSV,
+    JSONL, Parquet) stands for its rows, labelled or not; a mapping names the file of each column.
 
     Args:
-        tell: called with what reading a file changes and people may not expect, such as its rate.
+        tell: called with what reading a file changes and people may not expect, such as its rate, and with linked
+            folders, which are not followed.
 
     Raises:
         UsageError: at the call, when there is no model or no such device; later, for a column that the model has not.
@@ -73,7 +74,7 @@ def predict_files(
     """
     model, facts = read_model(find_model_file(run))
     chosen = choose_device(device)
-    return _predictions(model.to(chosen).eval(), facts, expand_folders(files, facts), chosen, tell)
+    return _predictions(model.to(chosen).eval(), facts, expand_folders(files, facts, tell), chosen, tell)
 
 
 def _predictions(
@@ -183,24 +184,29 @@ def _by_stem(folder: Path) -> Mapping[str, Sequence[Path]]:
     return found
 
 
-def expand_folders(paths: Iterable[Asked], facts: ModelFacts) -> Iterator[Asked]:
-    """Yields files as they are, and for each folder the files below it that may be samples of the model's kinds.
+def expand_folders(paths: Iterable[Asked], facts: ModelFacts, tell: Tell | None = None) -> Iterator[Asked]:
+    """Yields files as they are, and for each folder the files below it that training would take for samples.
 
-    A folder without such files is yielded itself: it gets a line like any file that cannot be read.
+    A folder without such files, or one that cannot be listed, is yielded itself: it gets a line like any file that
+    cannot be read.
+
+    Args:
+        tell: called with the linked folders, which are not followed.
     """
     asked = suffixes_of(facts.config.streams.kinds)
     for path in paths:
         if isinstance(path, Mapping) or not path.is_dir():
             yield path
             continue
-        is_empty = True
-        for parent, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not is_ignored(name))
-            kept = sorted(name for name in names if not is_ignored(name) and not is_not_a_sample(name, asked))
-            yield from (Path(parent) / name for name in kept)
-            is_empty = is_empty and not kept
-        if is_empty:
+        try:
+            listing = list_folder(path, facts.config.source.limits, asked)
+        except DataError:  # said where its line is made
             yield path
+            continue
+        if listing.linked_folders and tell is not None:
+            linked = few(sorted(listing.linked_folders, key=bytewise))
+            tell(f"linked folders in {printable(str(path))}/ are not followed: {linked}")
+        yield from [path / name for name in sorted(listing.files, key=bytewise)] or [path]
 
 
 @dataclass(frozen=True)
@@ -211,9 +217,17 @@ class Views:
 
     def __call__(self, items: Mapping[str, Item]) -> dict[str, Any]:
         """Returns views and conversions; raises FileError."""
-        if any(isinstance(item, Path) and item.is_dir() for item in items.values()):
-            raise FileError("a folder without files that could be samples")
+        for item in items.values():
+            if isinstance(item, Path) and item.is_dir():
+                raise FileError(self._why_not(item))
         return {"views": self.reader.evaluation_views(items), "conversions": self.reader.conversions(items)}
+
+    def _why_not(self, folder: Path) -> str:
+        try:
+            list_folder(folder, self.reader.limits, suffixes_of(self.reader.streams.kinds))
+        except DataError as error:
+            return str(error)
+        return "a folder without files that could be samples"
 
 
 def _answer(
