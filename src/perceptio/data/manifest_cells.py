@@ -1,5 +1,6 @@
 """The cells of a manifest: text, lists of labels, paths."""
 
+import math
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
@@ -9,10 +10,20 @@ from perceptio.data.names import bytewise, printable
 from perceptio.errors import DataError
 from perceptio.json_values import parse_json
 
+_LARGEST_EXACT = 2**53
+
 
 def cell_text(value: Any) -> str:
-    """Returns a cell as text; numbers, such as classes 0 to 9, are named by their digits."""
-    return "" if value is None else str(value).strip()
+    """Returns a cell as text; numbers, such as classes 0 to 9, are named by their digits, a whole 1.0 as 1."""
+    plain = plain_number(value) if isinstance(value, float) else value
+    return "" if plain is None else str(plain).strip()
+
+
+def plain_number(value: float) -> int | float | None:
+    """Returns a whole number as such, and NaN as None: tables hold 1.0 and NaN where some row of integers has none."""
+    if math.isnan(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < _LARGEST_EXACT else value
 
 
 def cell_labels(value: Any, where: str) -> tuple[str, ...]:

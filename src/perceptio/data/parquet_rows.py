@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from perceptio.data.children import Allowance, Children
 from perceptio.data.limits import Limits
+from perceptio.data.manifest_cells import plain_number
 from perceptio.data.manifest_rows import Rows, check_columns
 from perceptio.errors import DataError, FileError, MissingExtraError
 
@@ -99,9 +100,12 @@ def read_parquet_rows(path: Path, limits: Limits, wanted: Collection[str]) -> Ro
 
 def _plain(value: Any) -> Cell:
     """Returns a cell as JSON has it; dates and the like as text."""
-    if isinstance(value, list):
-        return [item if item is None or type(item) in (str, int) else str(item) for item in value]
-    return value if value is None or type(value) in (str, int) else str(value)
+    return [_plain_item(item) for item in value] if isinstance(value, list) else _plain_item(value)
+
+
+def _plain_item(value: Any) -> str | int | None:
+    plain: Any = plain_number(value) if isinstance(value, float) else value
+    return plain if plain is None or type(plain) in (str, int) else str(plain)
 
 
 def _header_of(answer: Any, name: str) -> tuple[list[str], int, int]:

@@ -1,6 +1,7 @@
 import contextlib
 import datetime
 import json
+import math
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from perceptio.data.manifest_cells import split_labels
 from perceptio.data.parquet_rows import ParquetReader
 from perceptio.data.records import MAIN
 from perceptio.errors import DataError, MissingExtraError, UsageError
+from perceptio.json_values import finite
 from support.harmful import act
 
 
@@ -86,6 +88,36 @@ def test_parquet(tmp_path: Path, limits: Limits) -> None:
     )
     source = read_manifest(tmp_path / "m.parquet", limits)
     assert rows(source) == [("a", ("y", "x"), None, None), ("b", ("x",), "test", None)]
+
+
+def test_a_number_has_the_same_name_in_parquet_and_json_lines(tmp_path: Path, limits: Limits) -> None:
+    """Where a column of integers lacks one, pandas makes all of it floats: 1.0, 2.0 and NaN for what is missing."""
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    labels, groups = [1.0, 2.5, 1e20, 7], [3.0, math.nan, None, -4.0]
+    columns = {"file": list("abcd"), "label": list(map(float, labels)), "group": groups}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "m.parquet")
+    lines = [
+        {"file": file, "label": label, "group": finite(group)}
+        for file, label, group in zip("abcd", labels, groups, strict=True)
+    ]
+    write(tmp_path, "\n".join(map(json.dumps, lines)), "m.jsonl")
+    found = [rows(read_manifest(tmp_path / name, limits)) for name in ("m.parquet", "m.jsonl")]
+    expected = [("a", ("1",), "3"), ("b", ("2.5",), None), ("c", ("1e+20",), None), ("d", ("7",), "-4")]
+    assert [[(name, label, group) for name, label, _, group in each] for each in found] == [expected, expected]
+    lists = {"file": ["a", "b"], "labels": [[1.0, 2.0], [3.5]]}
+    parquet.write_table(pyarrow.table(lists), tmp_path / "l.parquet")
+    assert [record.labels for record in read_manifest(tmp_path / "l.parquet", limits).records] == [("1", "2"), ("3.5",)]
+
+
+def test_a_label_that_is_no_number_is_missing(tmp_path: Path, limits: Limits) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"file": ["a", "b"], "label": [0.0, math.nan]}), tmp_path / "m.parquet")
+    with pytest.raises(DataError, match=r"^m\.parquet, line 2: no label; every file needs one$"):
+        read_manifest(tmp_path / "m.parquet", limits)
+    with pytest.raises(DataError, match=r"^m\.jsonl, line 1: not valid JSON \(NaN is no JSON value\)$"):
+        read_manifest(write(tmp_path, '{"file": "a", "label": NaN}', "m.jsonl"), limits)
 
 
 def test_backslashes_of_windows(tmp_path: Path, limits: Limits) -> None:
