@@ -22,9 +22,11 @@ class SplitConfig:
     """
 
     validation: float = 0.15
-    """Share of the samples that choose the epoch, 0 to 1."""
+    """Share of the samples that choose the epoch, 0 to 1. A run needs some: 0 is for data that gives them, and for
+    packing."""
     test: float = 0.15
-    """Share of the samples kept for the test at the end, 0 to 1."""
+    """Share of the samples kept for the test at the end, 0 to 1. A run needs some: 0 is for data that gives them, and
+    for packing."""
     by: Literal["file", "folder", "group"] = "file"
     """What stays on one side: folder keeps the files of a sub-folder of a class together, group needs a manifest's
     column group. Copies, and groups where given, stay together in any case."""

@@ -238,9 +238,11 @@ def prepare_data(survey: Survey, config: RunConfig) -> PreparedData:
         if not prepared.records(split):
             copies = sum(len(names) for names in survey.copies)
             why = f"; {copies} of them are exact copies of each other, which stay on one side" if copies else ""
+            other = "a smaller --split.validation and --split.test" if split == "train" else f"a larger --split.{split}"
             raise DataError(
                 f"the {split} split of {survey.data} is empty: {len(survey.usable)} samples, "
-                f"--split.validation {config.split.validation}, --split.test {config.split.test}{why}"
+                f"--split.validation {config.split.validation}, --split.test {config.split.test}{why}. A run needs all "
+                f"three, train, validation and test: give {other}, or more files"
             )
     trained = prepared.counts()["train"]
     missing = [name for name in prepared.classes if name not in trained]

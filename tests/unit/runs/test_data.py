@@ -120,17 +120,37 @@ def test_splits_hold_every_sample_once_and_are_counted(pictures: Path):
 
 
 def test_an_empty_split_is_refused(pictures: Path):
-    config = replace(tiny_config(pictures), split=SplitConfig(validation=0.0, test=0.2))
-    with pytest.raises(DataError, match=r"the validation split of .* is empty: 30 samples, --split.validation 0.0"):
+    config = replace(tiny_config(pictures), split=SplitConfig(validation=0.2, test=0.0))
+    with pytest.raises(
+        DataError,
+        match=r"^the test split of .* is empty: 30 samples, --split.validation 0.2, --split.test 0.0\. A run needs all "
+        r"three, train, validation and test: give a larger --split.test, or more files$",
+    ):
         prepare_data(survey(pictures), config)
+
+
+def test_a_share_of_nothing_suits_data_that_gives_the_split(pictures: Path):
+    config = replace(tiny_config(pictures), split=SplitConfig(validation=0.2, test=0.0))
+    found = survey(pictures)
+    given = tuple(
+        replace(record, split="test" if record.name.endswith("0.png") else "train") for record in found.usable
+    )
+    assert len(prepare_data(replace(found, usable=given), config).records("test")) == 3
 
 
 def test_a_split_that_copies_leave_empty_is_refused_with_the_cause(tmp_path: Path):
     for label in make_picture_folder(tmp_path, per_class=8).iterdir():
         for path in label.iterdir():
             path.write_bytes((label / "00.png").read_bytes())
-    with pytest.raises(DataError, match=r"24 of them are exact copies of each other, which stay on one side$"):
-        prepare_data(survey(tmp_path), tiny_config(tmp_path))
+    found, config = survey(tmp_path), tiny_config(tmp_path)
+    with pytest.raises(DataError, match=r"24 of them are exact copies of each other, which stay on one side\. A run"):
+        prepare_data(found, config)
+    first, *others = found.usable
+    everything = tuple(record.name for record in found.usable)
+    with pytest.raises(
+        DataError, match=r"^the train split .* give a smaller --split.validation and --split.test, or more files$"
+    ):
+        prepare_data(replace(found, usable=(replace(first, split="test"), *others), copies=(everything,)), config)
 
 
 def test_split_and_skipped_files_are_written(pictures: Path, tmp_path: Path):
