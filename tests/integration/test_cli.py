@@ -454,6 +454,7 @@ def test_info_looks_at_data_and_writes_nothing(trained: Trained, tell: Tell, tmp
         path.write_bytes(b"")
     bad = tell("info", "pictures")
     assert bad.code == 4
+    assert "3 classes from folder names: disc 0, frame 0, stripes 0" in bad.out
     assert "cannot be used: 100%, the limit is 10% (--source.max-skipped)" in bad.out
     assert "empty file (0 bytes)" in bad.out
 

@@ -100,8 +100,7 @@ def show_data(survey: Survey, screen: Screen, *, listed_in: str) -> None:
     Args:
         listed_in: where all skipped files are listed.
     """
-    counts = Counter(label for record in survey.usable for label in record.labels)
-    screen.fact("Data", f"{survey.data}: {_classes(survey, counts)}")
+    screen.fact("Data", f"{survey.data}: {_classes(survey)}")
     screen.fact("", _files(survey))
     if wrong := survey.mislabelled:
         shown = "; ".join(" = ".join(_labelled_few(group)) for group in wrong[:SHOWN_GROUPS])
@@ -128,10 +127,14 @@ def _labelled_few(group: Mapping[str, Sequence[str]]) -> list[str]:
     return [labelled(name, labels) for name, labels in list(group.items())[:SHOWN_GROUPS]]
 
 
-def _classes(survey: Survey, counts: Mapping[str, int]) -> str:
+def _classes(survey: Survey) -> str:
+    """Returns the classes with their usable samples, also those that have none."""
+    used = Counter(label for record in survey.usable for label in record.labels)
+    counts = {name: used[name] for name in survey.source.classes}
     origin = ""
-    if survey.source.root is not None and survey.usable:
-        named = all(set(record.labels) <= set(PurePosixPath(record.name).parts[:-1]) for record in survey.usable)
+    if survey.source.root is not None and survey.source.records:
+        records = survey.usable or survey.source.records
+        named = all(set(record.labels) <= set(PurePosixPath(record.name).parts[:-1]) for record in records)
         origin = " from folder names" if named else " from the table"
     if len(counts) <= SHOWN_CLASSES:
         return f"{len(counts)} classes{origin}: " + ", ".join(

@@ -39,3 +39,11 @@ def test_equal_files_with_different_labels_are_named_and_counted(survey: Survey)
     assert said.endswith("disc/02.png (disc) = stripes/02.png (stripes); and 1 more group")
     alike = (("disc/00.png", "disc/01.png"),)
     assert not [text for text in told_of(replace(survey, copies=alike)) if "warning" in text]
+
+
+def test_classes_whose_files_cannot_be_read_are_shown(survey: Survey):
+    assert told_of(survey)[0].endswith(": 3 classes from folder names: disc 4, frame 4, stripes 4")
+    some = tuple(record for record in survey.usable if record.labels != ("disc",))
+    assert told_of(replace(survey, usable=some))[0].endswith(": disc 0, frame 4, stripes 4")
+    none = replace(survey, usable=())
+    assert told_of(none)[0].endswith(": 3 classes from folder names: disc 0, frame 0, stripes 0")
