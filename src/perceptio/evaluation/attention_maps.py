@@ -136,6 +136,8 @@ def _by_stream(maps: np.ndarray, streams: StreamsInput, inputs: Mapping[str, Ten
     found, start = {}, 0
     for name in streams.streams:
         if name not in inputs:
+            if streams.config.absent == "zeros":  # then they have tokens all the same
+                start += streams.config.streams[name].num_tokens
             continue
         stream = streams.stream(name)
         axes = stream.token_axes(tuple(inputs[name].shape[1:-1]))

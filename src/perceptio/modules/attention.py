@@ -106,7 +106,9 @@ class CrossAttention(nn.Module):
         Latents that are the same for the whole batch may come once, with a first axis of length 1.
         """
         dropout = self.dropout if self.training else 0.0
-        attended = prepared.attend(self._queries(latents), dropout)
+        queries = self._queries(latents)
+        # Some methods add up in float32, whatever they are given.
+        attended = prepared.attend(queries, dropout).to(queries.dtype)
         output: Tensor = self.output(rearrange(attended, "B H N V -> B N (H V)"))
         return output
 
