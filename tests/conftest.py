@@ -1,5 +1,8 @@
 """Settings that every test runs under."""
 
+from collections.abc import Iterator
+
+import jaxtyping
 import pytest
 import torch
 
@@ -17,3 +20,11 @@ def _fixed_seed() -> None:
 def _own_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keeps what a test caches out of the user's own folder; processes that it starts inherit this."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "user-cache"))
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """Lets a test pass what no type checker would: outside the tests nothing stops it."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -5,29 +5,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from perceptio.data.names import Split
 from perceptio.data.shards.packing import SHARD_BYTES, Packed
 from perceptio.data.sources import SourceFormat
 from perceptio.data.splits import SplitConfig
 from perceptio.errors import UsageError
 from perceptio.recipes.about import tell_about
 from perceptio.recipes.automatic import Choice, choose_config
-from perceptio.recipes.automatic import gpu_is_there as _gpu_is_there
 from perceptio.recipes.registry import RECIPES, find_recipe
 from perceptio.runs.attend import Attention, attend_file
 from perceptio.runs.config import RunConfig, SourceConfig, absolute_data
 from perceptio.runs.data import Survey, survey_data
 from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.folder import RunFolder, read_config
-from perceptio.runs.machine import Device
+from perceptio.runs.machine import Device, choose_device
 from perceptio.runs.measured import Measured
 from perceptio.runs.model_file import find_model_file, read_model
 from perceptio.runs.opening import Reason
 from perceptio.runs.predict import Asked, Prediction, predict_files
 from perceptio.runs.resume import ResumeOptions, resume_run
 from perceptio.runs.screen import Screen, SilentScreen
+from perceptio.runs.serialisation import from_json, to_json
 from perceptio.runs.shards import Checked, check_data, pack_data
 from perceptio.runs.train import train_run
 from perceptio.runs.workbench import TrainOptions
+from perceptio.training.sharding import Sharding
 
 
 def recipe(name: str) -> RunConfig:
@@ -80,6 +82,8 @@ def train(
     workers: int | None = None,
     threads: int | None = None,
     tensorboard: bool = False,
+    sharding: Sharding = "none",
+    timeout_minutes: float = 30.0,
     resume: str | Path | None = None,
     step: int | None = None,
     accept_changes: bool = False,
@@ -100,6 +104,8 @@ def train(
         workers: processes that decode files; None: one per spare core, none for arrays.
         threads: threads that compute; None: what PyTorch chooses, and what it was where a run goes on.
         tensorboard: whether to write TensorBoard events as well.
+        sharding: of several processes, whether each holds all weights ("none") or a part of each ("full", FSDP2).
+        timeout_minutes: after which one of several processes that waits for the others gives up.
         resume: run folder to go on with; of what stands above, only epochs and the way it runs may be given as well.
         step: the checkpoint to go on from; None: the newest that is whole.
         accept_changes: whether data that is not what it was is taken as it is now; the run is then not exact.
@@ -113,19 +119,15 @@ def train(
     options = TrainOptions(
         out=place, device=device, workers=workers, threads=threads, tensorboard=tensorboard, time=time
     )
-    typed: dict[str, Any] = {
-        "data": None if data is None else str(data),
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "seed": seed,
-    }
+    options = replace(options, sharding=sharding, timeout_minutes=timeout_minutes)
+    where = None if data is None else str(data)
+    typed: dict[str, Any] = {"data": where, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     if resume is not None:
         _refuse_with_resume(resume, {"config": config, **typed, "out": out})
         how = ResumeOptions(epochs=epochs, step=step, accept_changes=accept_changes)
         return Run(resume_run(Path(resume), options, resume=how, screen=screen).folder)
     _refuse_without_resume({"step": step is not None, "accept_changes": accept_changes})
-    typed["epochs"] = None if epochs is None else float(epochs)
-    chosen, reasons, survey = _configure(config, typed, device, time)
+    chosen, reasons, survey = _configure(config, {**typed, "epochs": epochs}, device, time)
     return Run(train_run(chosen, options, survey=survey, reasons=reasons, screen=screen).folder)
 
 
@@ -138,7 +140,7 @@ def pack(
     split: SplitConfig | None = None,
     seed: int = 0,
     format: SourceFormat = "auto",
-    kinds: Sequence[str] = (),
+    kinds: str | Sequence[str] = (),
     screen: Screen | None = None,
 ) -> Packed:
     """Packs samples into tar shards, which a disk or a server reads faster than a million files.
@@ -151,7 +153,7 @@ def pack(
         split: how they are drawn; None: as `train` does.
         seed: what they are drawn with.
         format: how the data is laid out; "auto" looks.
-        kinds: what the files hold, such as "image"; none: their names tell.
+        kinds: what the files hold, such as "image", or several in a list; none: their names tell.
         screen: is told about progress.
 
     Raises:
@@ -159,7 +161,7 @@ def pack(
     """
     if not draw_splits and (split is not None or seed != 0):
         raise UsageError("split and seed have no effect without draw_splits=True; add it, or remove them")
-    source = SourceConfig(format=format, kinds=tuple(kinds))
+    source = SourceConfig(format=format, kinds=_several(kinds))
     return pack_data(
         str(data),
         Path(out),
@@ -180,7 +182,7 @@ def check(data: str | Path, *, full: bool = False, screen: Screen | None = None)
         screen: is told about progress.
 
     Raises:
-        PerceptioError: nothing of it can be used.
+        PerceptioError: it is no data set. Where nothing of one can be used, the answer says so.
     """
     where = absolute_data(str(data), "auto") or ""
     return check_data(where, full=full, work=(screen or SilentScreen()).work)
@@ -197,6 +199,8 @@ def _configure(
         choice, survey = _choose(typed["data"], SourceConfig(), device, seconds=seconds, epochs=typed["epochs"])
     chosen = choice.config if choice is not None else _find_config(config)
     chosen = replace(chosen, **{name: value for name, value in typed.items() if value is not None})
+    # What Python let pass, such as a list for a tuple or a number of NumPy's, must not fail when the run is saved.
+    chosen = from_json(RunConfig, to_json(chosen))
     chosen = replace(chosen, data=absolute_data(chosen.data, chosen.source.format))
     return chosen, () if choice is None else choice.reasons_for(chosen), survey
 
@@ -229,12 +233,17 @@ def _choose(
     epochs: float | None = None,
 ) -> tuple[Choice, Survey]:
     survey = survey_data(absolute_data(data, source.format), source)
-    has_gpu = device != "cpu" and _gpu_is_there()
+    has_gpu = choose_device(device).type == "cuda"
     return choose_config(survey, has_gpu=has_gpu, source=source, seconds=seconds, epochs=epochs), survey
 
 
 FileOrParts: TypeAlias = str | Path | Mapping[str, str | Path]
 """A file, or the files of one sample by column."""
+
+
+def _several(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Returns a single name as one, and not as its letters."""
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _asked(file: FileOrParts) -> Asked:
@@ -262,7 +271,7 @@ class Run:
 
     @property
     def ended(self) -> str | None:
-        """How training ended: "finished", "patience", "interrupted" or "failed"; None while it is not known."""
+        """How training ended: "finished", "patience", "time", "interrupted" or "failed"; None while it is not known."""
         return self.facts.get("ended")
 
     @property
@@ -286,25 +295,26 @@ class Run:
         """Names in the order of the model's outputs."""
         return read_model(find_model_file(self.path))[1].classes
 
-    def predict(self, files: Iterable[FileOrParts], *, device: Device = "auto") -> Iterator[Prediction]:
+    def predict(self, files: FileOrParts | Iterable[FileOrParts], *, device: Device = "auto") -> Iterator[Prediction]:
         """Yields one prediction for each file, in order, for any number of them.
 
         Args:
-            files: a folder stands for its files and a table (CSV, JSONL, Parquet) for its rows; a mapping names the
-                files of one sample by column, such as `{"image": "a.jpg", "audio": "b.wav"}`.
+            files: one, or any number of them. A folder stands for its files and a table (CSV, JSONL, Parquet) for its
+                rows; a mapping names the files of one sample by column, such as `{"image": "a.jpg", "audio": "b.wav"}`.
 
         Raises:
             UsageError: at the call, when there is no model or no such device; later, for a column it does not have.
             DataError: later, when a table cannot be read.
         """
-        return predict_files(self.path, map(_asked, files), device=device)
+        several = (files,) if isinstance(files, str | Path | Mapping) else files
+        return predict_files(self.path, map(_asked, several), device=device)
 
     def evaluate(
         self,
         *,
         data: str | Path | None = None,
-        split: str = "test",
-        streams: Sequence[str] = (),
+        split: Split | None = None,
+        streams: str | Sequence[str] = (),
         device: Device = "auto",
         workers: int | None = None,
     ) -> Measured:
@@ -312,15 +322,17 @@ class Run:
 
         Args:
             data: other labelled data, used whole; None: the run's own, of which `split` is taken.
-            split: "train", "validation" or "test".
-            streams: give the model these alone, such as the sound of videos; none: all.
+            split: "train", "validation" or "test"; None: the test.
+            streams: give the model this one alone, such as the sound of videos, or these; none: all.
 
         Raises:
-            UsageError: there is no model, or the data has labels that it cannot give.
+            UsageError: there is no model, the data has labels that it cannot give, or a split is asked for with data.
             DataError: no sample is left.
         """
         where = None if data is None else str(data)
-        return evaluate_run(self.path, data=where, split=split, streams=streams, device=device, workers=workers)
+        return evaluate_run(
+            self.path, data=where, split=split, streams=_several(streams), device=device, workers=workers
+        )
 
     def attend(
         self,
@@ -353,4 +365,5 @@ def load(path: str | Path) -> Run:
     Raises:
         UsageError: there is no model.
     """
+    find_model_file(Path(path))
     return Run(path)

@@ -203,7 +203,48 @@ def test_info_is_the_document_of_the_command(run, capfd: pytest.CaptureFixture[s
 
 def test_a_model_that_is_not_there_is_said_at_the_call(tmp_path: Path):
     with pytest.raises(UsageError, match=r"no model file .*nowhere"):
-        perceptio.load(tmp_path / "nowhere").predict([])
+        perceptio.load(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"no model file .*nowhere"):
+        perceptio.Run(tmp_path / "nowhere").predict([])
+
+
+def test_one_file_and_one_name_are_one(run):
+    file = pictures_of(run)[0]
+    (expected,) = run.predict([file])
+    for one in (file, str(file), {"": file}):
+        assert [(answer.label, answer.probabilities) for answer in run.predict(one)] == [
+            (expected.label, expected.probabilities)
+        ]
+    assert dict(run.evaluate(streams="image").values) == dict(run.evaluate().values)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": np.int64(3)}, r"^seed must be of type int, got np.int64\(3\)$"),
+        ({"batch_size": 8.0}, r"^batch_size must be of type int, got 8.0$"),
+        ({"data": Path("x")}, r"^data must be of type str, got .*Path\('x'\)$"),
+    ],
+)
+def test_a_config_that_could_not_be_saved_is_refused_before_it_is_trained(changes, message: str, tmp_path: Path):
+    with pytest.raises(UsageError, match=message):
+        perceptio.train(replace(tiny_config(), **changes), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("device", ["gpu", "cuda:1", "CPU"])
+def test_an_unknown_device_is_refused(run, device: str):
+    with pytest.raises(UsageError, match=rf"^device must be one of auto, cpu, cuda: got '{device}'$"):
+        run.predict([], device=device)
+
+
+def test_a_split_is_of_the_runs_own_samples(run):
+    with pytest.raises(
+        UsageError, match=r"^--split has no effect with --data, which is used whole; remove one of them$"
+    ):
+        run.evaluate(data="pictures", split="train")
 
 
 def test_recipes_are_found_by_name():

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from perceptio.cli.arguments import parse
 from perceptio.cli.options import Option, Positional, options_of
-from perceptio.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,15 +66,13 @@ def options(words: Sequence[str] = ()) -> tuple[Option, ...]:
 def main(words: Sequence[str]) -> int:
     """Runs the command."""
     chosen = parse(EvaluateArguments, words, command="evaluate")
-    if chosen.data is not None and chosen.split is not None:
-        raise UsageError("--split has no effect with --data, which is used whole; remove one of them")
     from perceptio.cli.screen import print_json, print_note, print_result
     from perceptio.runs.evaluate import evaluate_run
 
     measured = evaluate_run(
         chosen.run,
         data=chosen.data,
-        split=chosen.split or "test",
+        split=chosen.split,
         streams=chosen.streams,
         device=chosen.device,
         workers=chosen.workers,

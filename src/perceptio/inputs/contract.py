@@ -59,5 +59,9 @@ class StreamInputConfig(InputConfig, Protocol):
     """The config of an input whose samples are one array each."""
 
     @property
+    def is_separable(self) -> bool:
+        """Whether its tokens stand on a grid whose positions are tables per axis, as separable attention needs."""
+
+    @property
     def raw_shape(self) -> tuple[tuple[int, ...], int]:
         """Lengths of the axes of a whole sample, and its channels."""

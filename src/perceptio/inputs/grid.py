@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from perceptio.choices import check_choices
 from perceptio.modules.byte_array import ByteArray, GridPositions, Segment, TokenPositions
 from perceptio.modules.position_encoding import FourierGridPositions, LearnedPositions
 from perceptio.randomness import generator
@@ -38,6 +39,9 @@ class GridEncoding:
     """Seed of one fixed shuffle of the tokens, positions attached (paper Tab. 2); None leaves them in order."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("patch", "max_frequency"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.num_bands < 1 or self.learned_channels < 1:
             raise ValueError(
                 f"num_bands and learned_channels must be at least 1, got {self.num_bands} and {self.learned_channels}"
@@ -76,6 +80,7 @@ class GridInputConfig:
     encoding: GridEncoding = field(default_factory=GridEncoding)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", tuple(self.axes))
         encoding = self.encoding
         if not self.axes or min(self.axes) < 1 or self.channels < 1:
             raise ValueError(
@@ -130,6 +135,11 @@ class GridInputConfig:
         return self.axes, self.channels
 
     @property
+    def is_separable(self) -> bool:
+        """Whether positions are tables per axis: Fourier features are."""
+        return self.encoding.positions == "fourier"
+
+    @property
     def accepts_other_sizes(self) -> bool:
         """Whether grids may be larger or smaller than `axes`: not with learned or permuted positions."""
         return self.encoding.positions != "learned" and self.encoding.permutation_seed is None
@@ -182,9 +192,11 @@ class GridInput(nn.Module):
                 them. None: all have one.
 
         Raises:
-            ValueError: on another number of axes or channels, or axes that do not fit.
+            ValueError: on another number of axes or channels, axes that do not fit, values that are no floating-point
+                numbers, or extents that reach out of the grid (on a CPU; looking would hold a GPU up).
         """
         self._check(inputs, padded=extents is not None)
+        check_parts(inputs, extents, present)
         if present is not None:
             inputs = clear_absent(inputs, present)
         if extents is not None:
@@ -235,6 +247,27 @@ class GridInput(nn.Module):
             raise ValueError(f"GridInput with {why} expects exactly {expected}, got {shape}.")
         if not padded and any(length % size for length, size in zip(shape[1:-1], config.patch, strict=True)):
             raise ValueError(f"GridInput expects axes that patch {config.patch} divides, got {shape}.")
+
+
+def check_parts(inputs: Tensor, extents: Tensor | None, present: Tensor | None) -> None:
+    """Checks values, extents and presence of a batch (B, *axes, channels) against each other.
+
+    Raises:
+        ValueError: naming what does not fit.
+    """
+    batch, lengths = len(inputs), tuple(inputs.shape[1:-1])
+    if not inputs.is_floating_point():
+        raise ValueError(f"an input must be floating-point and standardised, got {inputs.dtype}")
+    if present is not None and (present.shape != (batch,) or present.dtype != torch.bool):
+        raise ValueError(f"present must be ({batch},) of bool, got {tuple(present.shape)} of {present.dtype}")
+    if extents is None:
+        return
+    if extents.shape != (batch, len(lengths)):
+        raise ValueError(f"extents must be ({batch}, {len(lengths)}), got {tuple(extents.shape)}")
+    if extents.device.type == "cpu" and not torch.compiler.is_compiling() and extents.numel() > 0:
+        most = torch.tensor(lengths)
+        if bool(((extents < 0) | (extents > most)).any()):
+            raise ValueError(f"extents must lie between 0 and {lengths}, got {extents.tolist()}")
 
 
 def split_patches(inputs: Float[Tensor, "B *axes channels"], patch: tuple[int, ...]) -> Float[Tensor, "B M _"]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from perceptio.inputs.grid import token_mask
+from perceptio.inputs.grid import check_parts, token_mask
 from perceptio.kernels.fourier import fourier_features, frequency_bands
 from perceptio.modules.byte_array import ByteArray, Segment, TokenPositions
 from perceptio.shapes import Bool, Float, Int, Tensor
@@ -54,6 +54,11 @@ class PointInputConfig:
         return (self.num_points,), self.channels
 
     @property
+    def is_separable(self) -> bool:
+        """Whether points stand on a grid: never."""
+        return False
+
+    @property
     def accepts_other_sizes(self) -> bool:
         """Whether clouds may have more or fewer points: always."""
         return True
@@ -92,13 +97,14 @@ class PointInput(nn.Module):
             present: False for samples that have no cloud. None: all have one.
 
         Raises:
-            ValueError: on another number of channels.
+            ValueError: on another number of channels, or what `check_parts` refuses.
         """
         config = self.config
         if inputs.ndim != 3 or inputs.shape[-1] != config.channels:
             raise ValueError(
                 f"PointInput expects (B, points, {config.channels}), got {tuple(inputs.shape)}. Channels come last."
             )
+        check_parts(inputs, extents, present)
         mask = token_mask(extents, present, (inputs.shape[1],))
         if mask is not None:
             # A value that is not finite would survive an attention weight of zero.

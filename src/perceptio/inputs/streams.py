@@ -1,12 +1,14 @@
 """Several modalities of one sample as one byte array, told apart by learned encodings (paper section 4.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
 from torch import nn
 
+from perceptio.choices import check_choices
+from perceptio.errors import UsageError
 from perceptio.inputs.contract import Input, StreamInputConfig
 from perceptio.inputs.grid import clear_absent
 from perceptio.modules.byte_array import ByteArray, Segment
@@ -15,6 +17,16 @@ from perceptio.shapes import Bool, Int, Tensor
 
 Absent = Literal["masked", "zeros"]
 """What stands for a modality that a sample lacks: nothing at all, or raw zeros, as in the paper's video dropout."""
+
+
+def check_stream_names(names: Iterable[str]) -> None:
+    """Raises UsageError for a name that PyTorch's containers cannot give to a part."""
+    for name in names:
+        if not name or "." in name or hasattr(nn.ModuleDict(), name) or hasattr(nn.ParameterDict(), name):
+            raise UsageError(
+                f"a stream cannot be called {name!r}: PyTorch's modules keep that name for themselves. Choose another "
+                "name; in a table it is the column's"
+            )
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class StreamsInputConfig:
     absent: Absent = "masked"
 
     def __post_init__(self) -> None:
+        check_choices(self)
+        check_stream_names(self.streams)
         if not self.streams:
             raise ValueError("an input needs at least one stream, got none")
         if self.modality_channels < 1:
@@ -97,6 +111,11 @@ class StreamsInput(nn.Module):
         Raises:
             ValueError: on an unknown name, or when no modality is given.
         """
+        if not isinstance(inputs, Mapping):
+            raise ValueError(
+                f"a model of streams expects its inputs by name, such as {{{next(iter(self.streams))!r}: tensor}}, got "
+                f"{type(inputs).__name__}"
+            )
         extents, present = extents or {}, present or {}
         for name in (*inputs, *extents, *present):
             if name not in self.streams:

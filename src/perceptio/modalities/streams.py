@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perceptio.choices import check_choices
 from perceptio.data.children import Allowance
 from perceptio.data.dataset import View
 from perceptio.data.items import Item
 from perceptio.data.limits import Limits
 from perceptio.data.records import error_of_part
 from perceptio.errors import AbsentError, FileError, UsageError
-from perceptio.inputs.streams import Absent, StreamsInputConfig
+from perceptio.inputs.streams import Absent, StreamsInputConfig, check_stream_names
 from perceptio.modalities.contract import Content, Facts, Modality
 from perceptio.shapes import Tensor
 
@@ -44,6 +45,8 @@ class Streams:
     def __post_init__(self) -> None:
         if not self.by_name:
             raise UsageError("a model needs at least one stream; none is given")
+        check_stream_names(self.by_name)
+        check_choices(self)
         if self.modality_channels < 1:
             raise UsageError(f"modality_channels must be at least 1: got {self.modality_channels}")
         if self.evaluation_clips < 0:

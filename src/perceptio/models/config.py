@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from perceptio.choices import check_choices
 from perceptio.modules.attention import check_head_widths
 from perceptio.modules.feed_forward import GeluKind
-from perceptio.modules.reading.choice import ReadingConfig
+from perceptio.modules.reading.choice import ReadingConfig, check_dropout
 
 Sharing = Literal["none", "all_but_first", "all"]
 """Which repetitions use one set of weights: none of them, all but the first, or all."""
@@ -56,6 +57,7 @@ class PerceiverConfig:
     """Dropout of attention weights; the paper's models use none."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name in (
             "num_latents",
             "latent_channels",
@@ -76,6 +78,7 @@ class PerceiverConfig:
         for name in ("dropout", "attention_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        check_dropout(self.attention_dropout, self.reading)
         if not 0.0 < self.latent_init_std < math.inf:
             raise ValueError(
                 f"latent_init_std must be finite and greater than 0, got {self.latent_init_std}. The paper takes 0.02"

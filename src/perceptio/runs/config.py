@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
+from perceptio.choices import check_choices
 from perceptio.data.limits import Limits
 from perceptio.data.shards.remote import scheme_of
 from perceptio.data.splits import SplitConfig
@@ -42,6 +43,7 @@ class SourceConfig:
     """How much a file may ask for. `predict` and `evaluate` keep to them as well."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not 0.0 <= self.max_skipped < 1.0:
             raise UsageError(f"max_skipped must lie in [0, 1), got {self.max_skipped}")
         if self.shards_together < 0:
@@ -82,6 +84,7 @@ class RunConfig:
                 f"Use a batch_size of {-(-self.batch_size // parts) * parts}."
             )
         self._check_mixing()
+        self._check_reading()
         if self.streams.sizes_differ and not self.input_config().accepts_other_sizes:
             raise UsageError(
                 "learned positions and encoding.permutation_seed need samples of one size, and these streams give "
@@ -93,6 +96,14 @@ class RunConfig:
             self.model.num_cross_attend_heads,
             {"model.qk_channels": qk_channels, "model.v_channels": v_channels},
         )
+
+    def _check_reading(self) -> None:
+        inputs = self.input_config()
+        if self.model.reading.method == "separable" and not any(s.is_separable for s in inputs.streams.values()):
+            raise UsageError(
+                "model.reading.method='separable' needs a stream with Fourier positions on a grid, and "
+                f"{', '.join(inputs.streams)} has none. Leave it at 'auto'."
+            )
 
     def _check_mixing(self) -> None:
         if not self.training.mixing.active:

@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from perceptio.data.dataset import EvaluationSamples
-from perceptio.data.names import printable
+from perceptio.data.names import Split, printable
 from perceptio.data.records import FileSource, Record, Skipped
 from perceptio.data.split_file import read_split
 from perceptio.errors import DataError, UsageError
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.modalities.streams import StreamReader
 from perceptio.runs.config import RunConfig, SourceConfig
-from perceptio.runs.data import Survey, admitted, choose_workers, survey_data
+from perceptio.runs.data import SPLITS, Survey, admitted, choose_workers, survey_data
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.machine import Device, choose_device
 from perceptio.runs.measured import Measured, measure
@@ -25,7 +25,7 @@ def evaluate_run(
     run: Path,
     *,
     data: str | None = None,
-    split: str = "test",
+    split: Split | None = None,
     streams: Sequence[str] = (),
     device: Device = "auto",
     workers: int | None = None,
@@ -34,13 +34,19 @@ def evaluate_run(
 
     Args:
         data: other labelled data, used whole; None: the run's own, of which `split` is taken.
-        split: "train", "validation" or "test".
+        split: which of the run's own samples; None: those of the test.
         streams: which streams the model is given, such as only the sound of videos; none: all.
 
     Raises:
-        UsageError: when there is no model, or the data has labels that the model cannot give.
+        UsageError: when there is no model, no such split, the data has labels that the model cannot give, or both data
+            and split are given.
         DataError: when no sample is left.
     """
+    if data is not None and split is not None:
+        raise UsageError("--split has no effect with --data, which is used whole; remove one of them")
+    split = split or "test"
+    if split not in SPLITS:
+        raise UsageError(f"--split must be one of {', '.join(SPLITS)}: got {split!r}")
     path = find_model_file(run)
     model, facts = read_model(path)
     chosen = choose_device(device)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.distributed as dist
@@ -34,8 +34,10 @@ def choose_device(device: Device) -> torch.device:
     """Returns the device that is asked for; auto takes a GPU if there is one.
 
     Raises:
-        UsageError: when a GPU is asked for and there is none.
+        UsageError: when a GPU is asked for and there is none, or something that is none of the three.
     """
+    if device not in get_args(Device):
+        raise UsageError(f"device must be one of {', '.join(get_args(Device))}: got {device!r}")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda, but PyTorch finds no GPU here. Use --device cpu, or leave it away.")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,7 +128,8 @@ def _facts(path: Path, entry: Any) -> ModelFacts:
 
 def _empty_model(path: Path, facts: ModelFacts) -> Perceiver:
     """Returns the model that a config asks for, without memory for its weights: whatever it asks for costs nothing."""
-    config = facts.config.model
+    # What ran it where it was trained may not be here; any backend computes the same.
+    config = replace(facts.config.model, reading=replace(facts.config.model.reading, backend="auto"))
     layers = config.num_cross_attends + config.num_blocks * config.num_self_attends_per_block
     if layers > MAX_TENSORS:
         raise UsageError(f"{path}: its config asks for {layers:,} layers; the limit is {MAX_TENSORS:,}")

@@ -28,7 +28,7 @@ from perceptio.runs.opening import data_facts
 from perceptio.runs.results import RunResult
 from perceptio.runs.screen import Screen
 from perceptio.runs.train import alone_in, model_facts, open_run, prepare, run_training
-from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_processes
+from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_backend, check_processes
 from perceptio.training.checkpoint import Checkpoint, is_whole, read_checkpoint, read_newest_checkpoint
 from perceptio.training.checkpoint_folders import clear_leftovers, steps_in
 from perceptio.training.metric_log import MetricLog
@@ -81,6 +81,7 @@ def resume_run(
                 return run_training(bench, options, shown, resume=None, deadline=deadline)
             checkpoint = _read_checkpoint(folder, resume.step, processes, shown)
             with processes.agreed():
+                check_backend(config, accelerator.device)
                 set_threads(options.threads, checkpoint.facts.get("threads"))
             prepared = processes.first_does(
                 lambda: _find_data(folder, config, checkpoint, shown, accept_changes=resume.accept_changes)

@@ -53,7 +53,7 @@ from perceptio.runs.opening import (
 from perceptio.runs.results import RunResult
 from perceptio.runs.screen import Screen, SilentScreen
 from perceptio.runs.tensorboard import with_tensorboard
-from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_processes
+from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_backend, check_processes
 from perceptio.training.checkpoint import Checkpoint, LoopState
 from perceptio.training.fit import fit
 from perceptio.training.job import Job, Report
@@ -154,6 +154,7 @@ def _prepare_all(
         check_processes(config, options, processes)
     accelerator = make_accelerator(options.device, config.training.precision, exact=config.training.exact)
     with processes.agreed():
+        check_backend(config, accelerator.device)
         set_threads(options.threads)
     return accelerator, processes.first_does(lambda: prepare(config, survey, screen))
 

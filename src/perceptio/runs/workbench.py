@@ -16,6 +16,7 @@ from perceptio.data.shards.source import ShardSource
 from perceptio.errors import UsageError
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.evaluation.predictions import Predictions, join, predict_share, score
+from perceptio.kernels.separable.backends import usable_backends
 from perceptio.modalities.streams import StreamReader
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from perceptio.randomness import derive
@@ -188,6 +189,14 @@ def check_processes(config: RunConfig, options: TrainOptions, processes: Process
         raise UsageError("--sharding full has no effect in one process; remove it, or start several with torchrun")
     if options.sharding == "full" and config.training.compile:
         raise UsageError("--sharding full does not go with training.compile; leave one of them out")
+
+
+def check_backend(config: RunConfig, device: torch.device) -> None:
+    """Raises UsageError when the backend that a config asks for cannot work here."""
+    try:
+        usable_backends(config.model.reading.backend, device)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"model.reading.backend: {error}") from error
 
 
 def views_at_once(config: RunConfig, num_processes: int = 1) -> int:

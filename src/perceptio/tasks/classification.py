@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from perceptio.choices import check_choices
 from perceptio.errors import UsageError
 from perceptio.shapes import Float
 from perceptio.tasks import metrics
@@ -31,6 +32,7 @@ class TaskConfig:
     does; 0.5 lies between. A class of n training samples has weight n^-balance, scaled to a mean of 1 a sample."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
         if not 0.0 <= self.class_balance <= 1.0:

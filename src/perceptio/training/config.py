@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from perceptio.choices import check_choices
 from perceptio.data.mixing import MixingConfig
 from perceptio.training.optimizers import OptimizerConfig
 from perceptio.training.schedule import ScheduleConfig
@@ -35,6 +36,7 @@ class TrainingConfig:
     """Epochs without a better validation result after which training stops; None: never."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.num_micro_batches < 1:
             raise ValueError(f"num_micro_batches must be at least 1, got {self.num_micro_batches}")
         if self.average_decay is not None and not 0 < self.average_decay < 1:
@@ -43,5 +45,5 @@ class TrainingConfig:
             raise ValueError(
                 f"evaluate_every_epochs must be finite and greater than 0, got {self.evaluate_every_epochs}"
             )
-        if self.patience_epochs is not None and self.patience_epochs <= 0:
-            raise ValueError(f"patience_epochs must be greater than 0 or None, got {self.patience_epochs}")
+        if self.patience_epochs is not None and not 0.0 < self.patience_epochs < math.inf:
+            raise ValueError(f"patience_epochs must be finite and greater than 0, or None, got {self.patience_epochs}")

@@ -1,11 +1,13 @@
 """Optimizers and which parameters decay."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import nn
 
+from perceptio.choices import check_choices
 from perceptio.training.lamb import Lamb
 from perceptio.training.sharding import is_sharded
 
@@ -26,12 +28,15 @@ class OptimizerConfig:
     """Gradients are scaled down to this global norm; None: never."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ValueError(f"optimizer betas must lie in [0, 1), got {self.betas}")
-        if self.eps <= 0 or self.weight_decay < 0:
-            raise ValueError(f"optimizer needs eps > 0 and weight_decay >= 0, got {self.eps}, {self.weight_decay}")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise ValueError(f"clip_norm must be greater than 0 or None, got {self.clip_norm}")
+        if not (0.0 < self.eps < math.inf and 0.0 <= self.weight_decay < math.inf):
+            raise ValueError(
+                f"optimizer needs finite eps > 0 and weight_decay >= 0, got {self.eps}, {self.weight_decay}"
+            )
+        if self.clip_norm is not None and not 0.0 < self.clip_norm < math.inf:
+            raise ValueError(f"clip_norm must be finite and greater than 0, or None, got {self.clip_norm}")
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from perceptio.choices import check_choices
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
@@ -19,8 +21,13 @@ class ScheduleConfig:
     """Factor at each of decay_epochs."""
 
     def __post_init__(self) -> None:
-        if self.warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs must be at least 0, got {self.warmup_epochs}")
+        check_choices(self)
+        if not 0.0 <= self.warmup_epochs < math.inf:
+            raise ValueError(f"warmup_epochs must be finite and at least 0, got {self.warmup_epochs}")
+        if not 0.0 < self.decay_factor < math.inf:
+            raise ValueError(f"decay_factor must be finite and greater than 0, got {self.decay_factor}")
+        if not all(0.0 <= epoch < math.inf for epoch in self.decay_epochs):
+            raise ValueError(f"decay_epochs must be finite and at least 0, got {self.decay_epochs}")
         if (self.kind == "steps") != bool(self.decay_epochs):
             raise ValueError(
                 f"decay_epochs and kind='steps' belong together: got kind={self.kind!r} and decay_epochs="

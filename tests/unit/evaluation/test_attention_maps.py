@@ -7,7 +7,7 @@ import torch
 from perceptio.evaluation.attention_maps import cross_attend_maps, most_telling_latents
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.inputs.points import PointInputConfig
-from perceptio.inputs.streams import StreamsInputConfig
+from perceptio.inputs.streams import Absent, StreamsInputConfig
 from perceptio.models.perceiver import Perceiver, build_perceiver
 from support.configs import TINY_MODEL
 
@@ -112,7 +112,7 @@ def test_the_most_telling_latents_change_most_with_the_picture_and_copies_come_l
     assert most_telling_latents(model, {"image": inputs}, 2) == ranked[:2]
 
 
-def make_of_two(*, permutation_seed: int | None = None) -> Perceiver:
+def make_of_two(*, permutation_seed: int | None = None, absent: Absent = "masked") -> Perceiver:
     torch.manual_seed(3)
     encoding = GridEncoding(num_bands=2, permutation_seed=permutation_seed)
     streams = {
@@ -121,7 +121,7 @@ def make_of_two(*, permutation_seed: int | None = None) -> Perceiver:
         "audio": GridInputConfig(axes=(26,), channels=1, encoding=GridEncoding(num_bands=2, patch=(2,))),
     }
     config = replace(TINY_MODEL, qk_channels=8, v_channels=6, latent_init_std=1.0)
-    return build_perceiver(StreamsInputConfig(streams), config, 2)
+    return build_perceiver(StreamsInputConfig(streams, absent=absent), config, 2)
 
 
 def of_two(inputs: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -157,8 +157,9 @@ def test_each_streams_maps_are_its_own(inputs):
             assert moved == expected, (name, other)
 
 
-def test_a_stream_that_is_not_given_has_no_maps(inputs):
-    model, given = make_of_two(), of_two(inputs)
+@pytest.mark.parametrize("absent", ["masked", "zeros"])
+def test_a_stream_that_is_not_given_has_no_maps(inputs, absent: Absent):
+    model, given = make_of_two(absent=absent), of_two(inputs)
     arguments = {"latents": [1], "cross_attends": [0]}
     some = {name: given[name] for name in ("audio", "image")}  # in another order than the model's
     found = cross_attend_maps(model, some, **arguments)

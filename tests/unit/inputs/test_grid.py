@@ -124,6 +124,36 @@ def test_wrong_shapes_are_refused(shape: tuple[int, ...], message: str) -> None:
         grid(torch.randn(*shape))
 
 
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"inputs": torch.zeros(2, 4, 5, 3, dtype=torch.uint8)},
+            "an input must be floating-point and standardised, got",
+        ),
+        ({"present": torch.tensor([True])}, r"present must be (2,) of bool, got (1,) of torch.bool"),
+        ({"present": torch.tensor([1, 0])}, r"present must be (2,) of bool, got (2,) of torch.int64"),
+        ({"extents": torch.tensor([[4, 5, 1]] * 2)}, r"extents must be (2, 2), got (2, 3)"),
+        ({"extents": torch.tensor([[4, 5]])}, r"extents must be (2, 2), got (1, 2)"),
+        ({"extents": torch.tensor([[4, 5], [4, 50]])}, "extents must lie between 0 and (4, 5), got [[4, 5], [4, 50]]"),
+        ({"extents": torch.tensor([[4, 5], [-1, 5]])}, "extents must lie between 0 and (4, 5), got [[4, 5], [-1, 5]]"),
+    ],
+)
+def test_what_does_not_fit_a_batch_is_refused(changes: dict, message: str) -> None:
+    """By any way of reading: some would take it for something else, and change the answer in silence."""
+    given = {"inputs": torch.randn(2, 4, 5, 3), **changes}
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        GridInput(GridInputConfig(axes=(4, 5), channels=3))(**given)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_lists_may_stand_for_tuples() -> None:
+    grid = GridInputConfig(axes=[4, 6], channels=3, encoding=GridEncoding(positions="learned", patch=[2, 3]))
+    assert grid == GridInputConfig(axes=(4, 6), channels=3, encoding=GridEncoding(positions="learned", patch=(2, 3)))
+    assert GridInput(grid)(torch.randn(2, 4, 6, 3)).segments[0].channels.shape == (2, 4, 18)
+
+
 def test_other_sizes_are_refused_where_tokens_are_counted() -> None:
     inputs = torch.randn(1, 6, 4, 3)
     for encoding, why in (

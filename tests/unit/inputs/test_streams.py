@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -6,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from perceptio.errors import UsageError
 from perceptio.inputs.grid import GridEncoding, GridInputConfig
 from perceptio.inputs.points import PointInputConfig
 from perceptio.inputs.streams import StreamsInput, StreamsInputConfig
@@ -238,6 +240,23 @@ def test_nothing_is_an_error() -> None:
         StreamsInputConfig({})
     with pytest.raises(ValueError, match=r"^modality_channels must be at least 1, got 0$"):
         config_of("image audio", modality_channels=0)
+
+
+@pytest.mark.parametrize("name", ["values", "keys", "training", "a.b", ""])
+def test_names_that_pytorch_keeps_for_itself_are_refused(name: str) -> None:
+    message = (
+        f"a stream cannot be called {name!r}: PyTorch's modules keep that name for themselves. Choose another name; in "
+        "a table it is the column's"
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        StreamsInputConfig({name: IMAGE})
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_bare_tensor_is_no_set_of_streams() -> None:
+    message = "a model of streams expects its inputs by name, such as {'image': tensor}, got Tensor"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        config_of("image audio").build()(torch.randn(2, 5, 7, 3))
 
 
 def test_other_sizes_are_accepted_where_all_streams_do() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from perceptio.models.config import PerceiverConfig
 from perceptio.models.iteration_plan import count_weights, iteration_plan
+from perceptio.modules.reading.choice import ReadingConfig
 
 
 def spell(**fields: object) -> str:
@@ -36,6 +37,7 @@ def test_weights_are_counted() -> None:
     assert count_weights(plan, "latent_transformer") == 1
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -45,6 +47,12 @@ def test_weights_are_counted() -> None:
         ({"num_self_attend_heads": 0}, "num_self_attend_heads must be at least 1, got 0"),
         ({"qk_channels": 0}, "qk_channels must be at least 1 or None, got 0"),
         ({"num_blocks": -1}, "num_blocks must be at least 0, got -1"),
+        ({"share_cross_attends": "some"}, "share_cross_attends must be one of none, all_but_first, all, got 'some'"),
+        (
+            {"attention_dropout": 0.1, "reading": ReadingConfig(method="folded")},
+            "attention dropout needs method 'projected' or 'auto', got method 'folded' and dropout 0.1. The other "
+            "methods never form the weights that would be dropped.",
+        ),
         ({"dropout": 1.0}, "dropout must lie in [0, 1), got 1.0"),
         ({"latent_init_std": 0.0}, "latent_init_std must be finite and greater than 0, got 0.0. The paper takes 0.02"),
         (

@@ -231,6 +231,28 @@ def test_bf16_autocast_stays_within_half_precision_of_float32() -> None:
         assert_close(found.float(), exact, rtol=0.05, atol=0.05 * exact.abs().max().item())
 
 
+@pytest.mark.parametrize("way", [("projected", "auto"), *WAYS])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_in_half_precision_answers_in_it(way: tuple[Any, Any], dtype: torch.dtype) -> None:
+    model = make_model(way[0])
+    for part in model.modules():
+        if isinstance(part, CrossAttention):
+            part.reading = ReadingConfig(method=way[0], backend=way[1])
+    values = torch.randn(2, 5, 6, 3)
+    exact = model(values)
+    found = model.to(dtype)(values.to(dtype))
+    assert found.dtype == dtype
+    assert_close(found.float(), exact, rtol=0.05, atol=0.05 * exact.abs().max().item())
+
+
+@pytest.mark.parametrize("way", [("projected", "auto"), *WAYS])
+def test_an_empty_batch_has_an_empty_answer(way: tuple[Any, Any]) -> None:
+    byte_array, _ = draw_grid((3, 4), 2, batch=0)
+    attention = make_attention(byte_array)
+    attention.reading = ReadingConfig(method=way[0], backend=way[1])
+    assert attention(torch.randn(1, N, D).double(), attention.prepare(ByteView(byte_array))).shape == (0, N, D)
+
+
 def test_shared_cross_attends_look_at_the_byte_array_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from perceptio.modules import byte_view
 

@@ -1,15 +1,19 @@
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from perceptio.data.mixing import MixingConfig
+from perceptio.errors import UsageError
 from perceptio.inputs.grid import GridEncoding
 from perceptio.modalities.image import ImageModality
 from perceptio.modalities.streams import Streams, single_stream
+from perceptio.modules.reading.choice import ReadingConfig
 from perceptio.runs.config import SourceConfig, absolute_data
+from perceptio.tasks.classification import TaskConfig
 from support.configs import TINY_PICTURES, tiny_config
 
 
@@ -75,6 +79,38 @@ def test_heads_divide_the_widths():
     replace(tiny_config(), model=replace(model, qk_channels=18))
     with pytest.raises(ValueError, match=r"num_cross_attend_heads must divide model.v_channels: got 2 and 7"):
         replace(tiny_config(), model=replace(model, qk_channels=18, v_channels=7))
+
+
+def test_separable_attention_needs_a_grid():
+    model = replace(tiny_config().model, reading=ReadingConfig(method="separable"))
+    message = (
+        "model.reading.method='separable' needs a stream with Fourier positions on a grid, and image has none. "
+        "Leave it at 'auto'."
+    )
+    learned = single_stream(replace(TINY_PICTURES, encoding=GridEncoding(positions="learned")))
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        replace(tiny_config(), streams=learned, model=model)
+    replace(tiny_config(), model=model)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ReadingConfig(method="seperable"), "method must be one of auto, projected, folded, separable, got"),
+        (lambda: ReadingConfig(backend="cuda"), "backend must be one of auto, torch, numba, triton, got 'cuda'"),
+        (
+            lambda: TaskConfig(kind="multilabel"),
+            "kind must be one of auto, single_label, multi_label, got 'multilabel'",
+        ),
+        (lambda: GridEncoding(positions="sine"), "positions must be one of fourier, learned, none, got 'sine'"),
+        (lambda: SourceConfig(check="whole"), "check must be one of auto, header, full, got 'whole'"),
+        (lambda: replace(single_stream(FIT), absent="none"), "absent must be one of masked, zeros, got 'none'"),
+    ],
+)
+def test_a_word_that_is_no_choice_is_refused_where_it_is_written(make: Callable[[], object], message: str):
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}"):
+        make()
 
 
 def test_micro_batches_divide_the_batch():

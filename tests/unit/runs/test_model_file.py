@@ -10,6 +10,7 @@ from torch import nn
 
 from perceptio.errors import UsageError
 from perceptio.models.perceiver import build_perceiver
+from perceptio.modules.reading.choice import ReadingConfig
 from perceptio.runs.model_file import ModelFacts, find_model_file, read_model, write_model
 from perceptio.runs.serialisation import to_json
 from support.configs import tiny_config
@@ -42,6 +43,16 @@ def test_weights_config_and_classes_come_back(file: Path, model: nn.Module):
     assert facts == FACTS
     inputs = {"image": torch.rand(2, 16, 16, 3)}
     assert torch.equal(found(inputs), model(inputs))
+
+
+def test_the_backend_of_the_machine_that_trained_is_not_asked_for(model: nn.Module, tmp_path: Path):
+    there = replace(FACTS.config.model, reading=ReadingConfig(method="separable", backend="triton"))
+    facts = replace(FACTS, config=replace(FACTS.config, model=there))
+    write_model(tmp_path / "model.safetensors", model.state_dict(), facts)
+    found, read = read_model(tmp_path / "model.safetensors")
+    assert read == facts
+    inputs = {"image": torch.rand(2, 16, 16, 3)}
+    torch.testing.assert_close(found(inputs), model(inputs), rtol=1e-4, atol=1e-5)
 
 
 def test_the_same_model_gives_the_same_bytes(file: Path, model: nn.Module, tmp_path: Path):

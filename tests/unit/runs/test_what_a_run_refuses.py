@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from perceptio.errors import DataError, PerceptioError, UsageError
+from perceptio.modules.reading.choice import ReadingConfig
 from perceptio.runs.evaluate import evaluate_run
 from perceptio.runs.resume import ResumeOptions, resume_run
 from perceptio.runs.screen import SilentScreen
@@ -66,6 +67,14 @@ def test_a_start_that_is_refused_leaves_no_folder(trained: Path, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+def test_a_backend_that_cannot_work_here_leaves_no_folder(trained: Path, tmp_path: Path):
+    config = tiny_config(trained / "data", epochs=2.0)
+    config = replace(config, model=replace(config.model, reading=ReadingConfig(backend="triton")))
+    with pytest.raises(UsageError, match=r"^model.reading.backend: backend 'triton' "):
+        train_run(config, replace(OPTIONS, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_start_that_fails_by_our_fault_keeps_its_log(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def broken(*_: object) -> None:
         raise RuntimeError("nobody thought of this")
@@ -118,6 +127,12 @@ def test_a_split_of_which_nothing_is_left(run: Path, trained: Path):
     message = f"no file of the test split is left in {trained / 'data'}; put the files back, or give others with --data"
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         evaluate_run(run, split="test", device="cpu")
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_a_split_that_there_is_not(run: Path):
+    with pytest.raises(UsageError, match=r"^--split must be one of train, validation, test: got 'tset'$"):
+        evaluate_run(run, split="tset", device="cpu")
 
 
 def test_sharding_beside_what_it_does_not_go_with():

@@ -550,13 +550,16 @@ def test_a_batch_that_cannot_be_split_evenly_is_refused_with_the_nearest_that_ca
         check_batch_size(2, num_processes=3, num_micro_batches=1)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"num_micro_batches": 0}, r"num_micro_batches must be at least 1, got 0"),
         ({"evaluate_every_epochs": 0.0}, r"evaluate_every_epochs must be finite and greater than 0, got 0.0"),
         ({"evaluate_every_epochs": math.nan}, r"evaluate_every_epochs must be finite and greater than 0, got nan"),
-        ({"patience_epochs": 0.0}, r"patience_epochs must be greater than 0 or None, got 0.0"),
+        ({"patience_epochs": 0.0}, r"patience_epochs must be finite and greater than 0, or None, got 0.0"),
+        ({"patience_epochs": math.nan}, r"patience_epochs must be finite and greater than 0, or None, got nan"),
+        ({"precision": "fp16"}, r"^precision must be one of auto, fp32, bf16, got 'fp16'$"),
     ],
 )
 def test_values_out_of_range_are_refused(fields, message):

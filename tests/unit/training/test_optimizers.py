@@ -62,13 +62,18 @@ def test_without_gradient_signal_only_the_decayed_shrink(model, kind):
     assert moved == {name for name, _ in split_by_decay(model)[0]} - zeros
 
 
+@pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"betas": (0.9, 1.0)}, r"optimizer betas must lie in \[0, 1\), got \(0.9, 1.0\)"),
-        ({"eps": 0.0}, r"optimizer needs eps > 0 and weight_decay >= 0, got 0.0, 0.1"),
-        ({"weight_decay": -0.1}, r"optimizer needs eps > 0 and weight_decay >= 0, got 1e-06, -0.1"),
-        ({"clip_norm": 0.0}, r"clip_norm must be greater than 0 or None, got 0.0"),
+        ({"eps": 0.0}, r"optimizer needs finite eps > 0 and weight_decay >= 0, got 0.0, 0.1"),
+        ({"eps": float("nan")}, r"optimizer needs finite eps > 0 and weight_decay >= 0, got nan, 0.1"),
+        ({"weight_decay": -0.1}, r"optimizer needs finite eps > 0 and weight_decay >= 0, got 1e-06, -0.1"),
+        ({"weight_decay": float("inf")}, r"optimizer needs finite eps > 0 and weight_decay >= 0, got 1e-06, inf"),
+        ({"clip_norm": 0.0}, r"clip_norm must be finite and greater than 0, or None, got 0.0"),
+        ({"clip_norm": float("nan")}, r"clip_norm must be finite and greater than 0, or None, got nan"),
+        ({"kind": "sgd"}, r"^kind must be one of lamb, adamw, got 'sgd'$"),
     ],
 )
 def test_values_out_of_range_are_refused(fields, message):

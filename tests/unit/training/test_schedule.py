@@ -74,9 +74,21 @@ def test_no_rate_is_negative_or_above_the_base_rate():
         assert all(0.0 <= factor(config, step) <= 1.0 for step in range(100))
 
 
-def test_negative_warm_up_is_refused():
-    with pytest.raises(ValueError, match=r"warmup_epochs must be at least 0, got -1"):
-        ScheduleConfig(warmup_epochs=-1.0)
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"warmup_epochs": -1.0}, r"warmup_epochs must be finite and at least 0, got -1.0"),
+        ({"warmup_epochs": float("inf")}, r"warmup_epochs must be finite and at least 0, got inf"),
+        ({"decay_factor": -3.0}, r"decay_factor must be finite and greater than 0, got -3.0"),
+        ({"decay_factor": float("nan")}, r"decay_factor must be finite and greater than 0, got nan"),
+        ({"kind": "steps", "decay_epochs": (-1.0,)}, r"decay_epochs must be finite and at least 0, got \(-1.0,\)"),
+        ({"kind": "linear"}, r"^kind must be one of constant, cosine, constant_cosine, steps, got 'linear'$"),
+    ],
+)
+def test_values_out_of_range_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        ScheduleConfig(**fields)
 
 
 @pytest.mark.parametrize(("kind", "epochs"), [("cosine", (1.0,)), ("steps", ())])

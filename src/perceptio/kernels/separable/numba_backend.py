@@ -142,5 +142,5 @@ def _for_each_sample(
             function(start, stop, *of_sample[b])
             first = (b + 1) * padded
 
-    elements = batch * length * (tokens.rho[0].numel() if step > 1 else tokens.rho.shape[2] * 8)
+    elements = batch * length * (math.prod(tokens.rho.shape[1:]) if step > 1 else tokens.rho.shape[2] * 8)
     run_pieces(run, batch * padded, step=step, worth_threads=elements >= MIN_ELEMENTS_FOR_THREADS)

@@ -4,6 +4,7 @@ The slowest backend, several passes over memory for each row; the one that alway
 many sample channels, since its products are matrix products.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ class TorchBackend:
         """Returns what the rows read."""
         batch, rows = len(tokens.rho), queries.channels.shape[1]
         reads = _empty_reads(queries, batch)
-        for b, part in self._blocks(batch, rows, tokens.rho[0].numel()):
+        for b, part in self._blocks(batch, rows, math.prod(tokens.rho.shape[1:])):
             scores = _scores(queries, tokens, b, part)
             top = scores.flatten(1).amax(dim=1)
             masses = _exponentials(scores, torch.where(top == -torch.inf, torch.zeros_like(top), top))
@@ -44,7 +45,7 @@ class TorchBackend:
         """Returns the gradients of the queries, one per sample."""
         batch, rows = lse.shape
         found = _empty_reads(queries, batch)
-        for b, part in self._blocks(batch, rows, tokens.rho[0].numel()):
+        for b, part in self._blocks(batch, rows, math.prod(tokens.rho.shape[1:])):
             probabilities = _exponentials(_scores(queries, tokens, b, part), lse[b, part])
             weight_grads = _additive(grads.channels[b, part], grads.outer[b, part], grads.inner[b, part], tokens, b)
             rho = tokens.rho[b]
@@ -60,7 +61,7 @@ class TorchBackend:
         """Returns the gradients of sample channels and rho."""
         batch, rows = lse.shape
         channel_grads, rho_grads = torch.zeros_like(tokens.channels), torch.zeros_like(tokens.rho)
-        for b, part in self._blocks(batch, rows, tokens.rho[0].numel()):
+        for b, part in self._blocks(batch, rows, math.prod(tokens.rho.shape[1:])):
             asked = (queries.channels[b % len(queries.channels), part], grads.channels[b, part])
             raw = _raw_scores(queries, tokens, b, part)
             rho = tokens.rho[b]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from perceptio.choices import check_choices
 from perceptio.kernels.separable.backends import BackendChoice, usable_backends
 from perceptio.modules.byte_array import ByteArray, GridPositions, Segment
 from perceptio.modules.byte_view import ByteView
@@ -28,6 +29,18 @@ class ReadingConfig:
     """What runs separable attention: torch (plain PyTorch), numba (CPU) or triton (CUDA). auto: the cheapest that is
     installed."""
 
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+
+def check_dropout(dropout: float, config: ReadingConfig) -> None:
+    """Raises ValueError when a method is asked for that cannot drop attention weights."""
+    if dropout > 0.0 and config.method not in ("auto", "projected"):
+        raise ValueError(
+            f"attention dropout needs method 'projected' or 'auto', got method {config.method!r} and dropout "
+            f"{dropout}. The other methods never form the weights that would be dropped."
+        )
+
 
 def plan_reading(byte_array: ByteArray, queries: QueryShape, config: ReadingConfig, *, dropout: float) -> ReadingPlan:
     """Returns how to read a byte array.
@@ -40,11 +53,7 @@ def plan_reading(byte_array: ByteArray, queries: QueryShape, config: ReadingConf
     """
     segments = byte_array.segments
     grids = tuple(number for number, segment in enumerate(segments) if is_separable(segment))
-    if dropout > 0.0 and config.method not in ("auto", "projected"):
-        raise ValueError(
-            f"attention dropout needs method 'projected' or 'auto', got method {config.method!r} and dropout "
-            f"{dropout}. The other methods never form the weights that would be dropped."
-        )
+    check_dropout(dropout, config)
     if config.method == "projected" or dropout > 0.0:
         return ReadingPlan("projected")
     if config.method == "folded":
