@@ -10,6 +10,7 @@ from perceptio.data.shards.packing import SHARD_BYTES, Packed
 from perceptio.data.sources import SourceFormat
 from perceptio.data.splits import SplitConfig
 from perceptio.errors import UsageError
+from perceptio.modalities.streams import Streams
 from perceptio.recipes.about import tell_about
 from perceptio.recipes.automatic import Choice, choose_config
 from perceptio.recipes.registry import RECIPES, find_recipe
@@ -46,18 +47,26 @@ def list_recipes() -> tuple[str, ...]:
     return tuple(RECIPES)
 
 
-def choose(data: str | Path, *, source: SourceConfig | None = None, device: Device = "auto") -> RunConfig:
+def choose(
+    data: str | Path,
+    *,
+    source: SourceConfig | None = None,
+    streams: Streams | None = None,
+    device: Device = "auto",
+) -> RunConfig:
     """Returns the config that `train(data=..)` would choose for these files, to be changed before it is trained.
 
     Args:
         data: folder or table of samples.
         source: how to read it.
+        streams: what the samples hold and how their files are laid out, such as arrays without an axis of channels;
+            the rest of them is chosen. None: the files tell.
         device: what training would run on; a GPU carries a larger model.
 
     Raises:
         PerceptioError: with the rule, the value and the way out.
     """
-    return _choose(str(data), source or SourceConfig(), device)[0].config
+    return _choose(str(data), source or SourceConfig(), device, streams=streams)[0].config
 
 
 def info(what: str | Path) -> dict[str, Any]:
@@ -229,10 +238,11 @@ def _choose(
     source: SourceConfig,
     device: Device,
     *,
+    streams: Streams | None = None,
     seconds: float | None = None,
     epochs: float | None = None,
 ) -> tuple[Choice, Survey]:
-    survey = survey_data(absolute_data(data, source.format), source)
+    survey = survey_data(absolute_data(data, source.format), source, streams=streams)
     has_gpu = choose_device(device).type == "cuda"
     return choose_config(survey, has_gpu=has_gpu, source=source, seconds=seconds, epochs=epochs), survey
 

@@ -15,6 +15,8 @@ import perceptio
 from perceptio.cli.main import main
 from perceptio.errors import UsageError
 from perceptio.json_values import finite
+from perceptio.modalities.array import ArrayModality
+from perceptio.modalities.streams import single_stream
 from perceptio.runs.folder import RunFolder
 from perceptio.runs.screen import SilentScreen
 from support.configs import tiny_config
@@ -160,6 +162,17 @@ def test_what_suits_the_files_is_chosen_told_and_may_be_changed(run, tmp_path: P
     training = replace(chosen.training, patience_epochs=10.0, schedule=schedule)
     assert made.config == replace(chosen, epochs=1, training=training)
     assert "Recipe" in Listener.facts or "Model" in Listener.facts
+
+
+def test_what_is_chosen_keeps_to_how_files_are_laid_out(tmp_path: Path):
+    for number in range(20):
+        folder = tmp_path / "maps" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{number}.npy", np.full((6, 20), float(number)))
+    places = single_stream(ArrayModality(channels_last=False))
+    for streams, expected in ((None, ((6,), 20)), (places, ((6, 20), 1))):
+        found = perceptio.choose(tmp_path / "maps", streams=streams, device="cpu").streams.by_name["array"]
+        assert (found.axes, found.channels) == expected
 
 
 def test_nothing_is_shown_and_nobody_is_called(
