@@ -98,6 +98,7 @@ class DataSummary:
     Args:
         source: the folder or name that was given.
         counts: samples of each class in each split, `counts["train"]["cat"]`.
+        num_samples: of each split; fewer or more than the labels where a sample may have several, or none.
         how_split: one sentence, such as "The split was drawn by class with seed 0.".
         sizes: of the files that were used.
         skipped: files that could not be used.
@@ -109,6 +110,7 @@ class DataSummary:
 
     source: str
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    num_samples: Mapping[str, int] = field(default_factory=dict)
     how_split: str = ""
     sizes: tuple[Range, ...] = ()
     skipped: tuple[SkippedFile, ...] = ()

@@ -89,12 +89,13 @@ def per_class_rows(content: ReportContent) -> Table:
 
 
 def counts_table(content: ReportContent) -> Table:
-    """Returns samples of each class in each split, with totals; classes in the model's order, then any others."""
+    """Returns samples of each class in each split, and all of them; classes in the model's order, then any others."""
     assert content.data is not None
-    counts = content.data.counts
+    counts, num_samples = content.data.counts, content.data.num_samples
     names = list(dict.fromkeys([*content.classes, *(name for split in counts.values() for name in split)]))
     rows = [(name, *(count(split.get(name, 0)) for split in counts.values())) for name in names]
-    rows.append(("all", *(count(sum(split.values())) for split in counts.values())))
+    if num_samples:
+        rows.append(("all", *(count(num_samples[split]) for split in counts)))
     return Table(head=("class", *counts), rows=tuple(rows))
 
 

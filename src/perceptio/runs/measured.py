@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from perceptio.data.records import Record
+from perceptio.data.split_file import labels_cell
 from perceptio.evaluation.loading import EvaluationBatches
 from perceptio.evaluation.predictions import Predictions, predict_batches, score
 from perceptio.models.perceiver import Perceiver
@@ -119,11 +120,11 @@ def headline(measured: Measured) -> Headline:
 
 
 def write_predictions(path: Path, measured: Measured) -> None:
-    """Writes one row per sample: file, labels, answer, probability of each class."""
+    """Writes one row per sample: file, labels as split.csv has them, answer, probability of each class."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "labels", "predicted", *measured.classes])
         for index, row in zip(measured.predictions.indices, measured.predictions.probabilities, strict=True):
             record = measured.records[index]
             predicted = measured.classes[int(row.argmax())]
-            writer.writerow([record.name, "|".join(record.labels), predicted, *(f"{value:.6f}" for value in row)])
+            writer.writerow([record.name, labels_cell(record.labels), predicted, *(f"{value:.6f}" for value in row)])

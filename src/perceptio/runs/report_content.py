@@ -213,6 +213,7 @@ def _data_summary(run: Finished) -> DataSummary:
     return DataSummary(
         source=survey.data,
         counts=run.prepared.counts(),
+        num_samples={split: len(run.prepared.records(split)) for split in SPLITS},
         how_split=describe_split(survey, run.config.split, run.config.seed),
         sizes=_sizes(survey),
         skipped=tuple(SkippedFile(file=entry.name, reason=entry.reason) for entry in read_skipped(run.folder.skipped)),

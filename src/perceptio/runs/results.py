@@ -19,6 +19,7 @@ from perceptio.runs.attend import Attention, attention_of
 from perceptio.runs.ending import ending_lines
 from perceptio.runs.measured import Measured, headline, write_predictions
 from perceptio.runs.model_file import read_model, write_model
+from perceptio.runs.opening import labelled
 from perceptio.runs.report_content import Finished, content_of
 from perceptio.runs.review import judged, least_sure, surest_mistakes, suspects
 
@@ -148,10 +149,10 @@ def _draw_attention(run: Finished, model: Perceiver, measured: Measured) -> tupl
         view = run.evaluation_view(record)
         if view is None:
             continue
-        labels = ", ".join(record.labels)
-        attention = Attention(streams=attention_of(model, view, run.reader.streams), title=f"{record.name}: {labels}")
+        shown = labelled(record.name, record.labels)
+        attention = Attention(streams=attention_of(model, view, run.reader.streams), title=shown)
         pictures += [
-            Picture(path=path, caption=f"What latents attend to in {record.name} ({labels}).")
+            Picture(path=path, caption=f"What latents attend to in {shown}.")
             for path in attention.draw(run.folder.plots / f"attention_{number}.png")
         ]
     return tuple(pictures)

@@ -114,6 +114,7 @@ def content(tmp_path: Path) -> ReportContent:
         data=DataSummary(
             source="photos/<i>",
             counts={"train": dict.fromkeys(CLASSES, 834), "test": {CLASSES[0]: 60, "late class": 7}},
+            num_samples={"train": 2502, "test": 67},
             how_split="The split was drawn by class with seed 0: 15 % for validation and 15 % for test.",
             sizes=(Range(name="height (pixels)", smallest=120, median=768.5, largest=4000),),
             skipped=(SkippedFile(file="bad\udce9\n\x1b[31m.jpg", reason="truncated after 20,480 bytes"),),

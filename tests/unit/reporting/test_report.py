@@ -13,6 +13,7 @@ from perceptio.errors import MissingExtraError
 from perceptio.reporting import numbers, report, style
 from perceptio.reporting.content import DataSummary, Headline, JudgedFile, ReportContent, SkippedFile
 from perceptio.reporting.report import list_sections, render_report, write_report
+from perceptio.reporting.tables import counts_table
 from perceptio.tasks.metrics import multi_label_table
 
 VOID = {"meta", "img", "br"}
@@ -163,6 +164,16 @@ def test_tables_hold_the_confusion_the_classes_and_the_counts(page: Page) -> Non
         ["all", "2,502", "67"],
     ]
     assert sizes == [["", "smallest", "median", "largest"], ["height (pixels)", "120", "768.5", "4,000"]]
+
+
+def test_where_samples_have_several_labels_the_samples_are_counted_all_the_same(content: ReportContent) -> None:
+    several = DataSummary(
+        source="d", counts={"train": {"a": 5, "b": 3}, "test": {"b": 2}}, num_samples={"train": 6, "test": 4}
+    )
+    content = dataclasses.replace(content, classes=("a", "b"), confusion=None, data=several)
+    assert counts_table(content).rows == (("a", "5", "0"), ("b", "3", "2"), ("all", "6", "4"))
+    unknown = dataclasses.replace(several, num_samples={})
+    assert counts_table(dataclasses.replace(content, data=unknown)).rows == (("a", "5", "0"), ("b", "3", "2"))
 
 
 def test_every_number_of_the_history_is_in_a_table(page: Page) -> None:
