@@ -70,10 +70,10 @@ def choose(
 
 
 def info(what: str | Path) -> dict[str, Any]:
-    """Returns what `perceptio info --json` prints about a recipe or a run.
+    """Returns what `perceptio info --json` prints about a recipe, a run or a model file.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of them.
     """
     return tell_about(str(what)).document
 

@@ -1,5 +1,6 @@
 """perceptio data pack, perceptio data check."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -147,7 +148,7 @@ def _pack(words: Sequence[str]) -> int:
             f"Packed    {things(packed.num_samples, 'sample')} into {things(len(packed.shards), 'shard')}, "
             f"{packed.num_bytes / 10**6:,.1f} MB, in {chosen.out}"
         )
-        print_result(f"Next      perceptio train --data {chosen.out}")
+        print_result(f"Next      perceptio train --data {shlex.quote(str(chosen.out))}")
     return 3 if packed.left_out else 0
 
 

@@ -17,10 +17,11 @@ examples:
   perceptio info runs/photos-002 --diff runs/photos-001
 
 Shows what there is, and changes nothing.
-Of data (a folder or a table): classes, files, what would be skipped and why,
-sizes or durations, classes that are too small, and what training would choose.
-Of a recipe: input, parameters, FLOPs, training. Of a run: these, and its data,
-cost and result.
+Of data (a folder, a table, shards or a URL of shards): classes, files, what
+would be skipped and why, sizes or durations, classes that are too small, and
+what training would choose. Of a recipe: input, parameters, FLOPs, training. Of a
+run: these, and its data, cost and result. Of a model.safetensors: these, and
+what its header says: classes, task, step.
 
   --diff RUN          what another run has otherwise: config, versions, machine,
                       data file by file, result
@@ -50,15 +51,17 @@ def main(words: Sequence[str]) -> int:
     from perceptio.cli.info_data import tell_data
     from perceptio.cli.info_diff import tell_difference
     from perceptio.cli.screen import print_json, print_result
-    from perceptio.recipes.about import tell_about
+    from perceptio.data.shards.patterns import looks_like_shards
+    from perceptio.recipes.about import is_model_file, tell_about
     from perceptio.recipes.registry import RECIPES
     from perceptio.runs.folder import is_run_folder
 
     path = Path(chosen.what)
     if chosen.diff is not None:
         return tell_difference(path, chosen.diff, as_json=chosen.json)
-    if chosen.what not in RECIPES and not is_run_folder(path):
-        if path.exists():
+    if chosen.what not in RECIPES and not is_run_folder(path) and not is_model_file(path):
+        # A URL or a pattern of shards is no path, and only opening it tells whether something is there.
+        if looks_like_shards(chosen.what) or path.exists():
             return tell_data(chosen.what, as_json=chosen.json)
         raise UsageError(_nothing(chosen.what, RECIPES))
     about = tell_about(chosen.what)
@@ -99,7 +102,24 @@ def _text(document: dict[str, Any]) -> str:
         f"{config['training']['optimizer']['kind']} at {config['learning_rate']:g}, "
         f"{config['training']['schedule']['kind']}",
     ]
-    return "\n".join([*lines, *_run_lines(document["run"])] if "run" in document else lines)
+    if "run" in document:
+        lines += _run_lines(document["run"])
+    if "model" in document:
+        lines += _model_lines(document["model"], config["data"])
+    return "\n".join(lines)
+
+
+def _model_lines(model: dict[str, Any], data: str | None) -> list[str]:
+    from perceptio.data.names import few
+
+    task = {"single_label": "one class a sample", "multi_label": "several labels a sample"}[model["task"]]
+    sure = "unknown" if model["unsure_at"] is None else f"at a first probability of up to {model['unsure_at']:.3g}"
+    return [
+        f"Data      {data or 'not recorded'}",
+        f"Classes   {len(model['classes']):,}: {few(model['classes'])}; {task}",
+        f"Taken     after {model['step']:,} optimizer steps",
+        f"Unsure    {sure}",
+    ]
 
 
 def _run_lines(run: dict[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """perceptio info DATA: what a folder or a table holds, and what training would make of it."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -86,7 +87,7 @@ def _lines(survey: "Survey", choice: "Choice | None", refusal: str) -> Sequence[
     if refusal:
         lines.append(("Refused", refusal))
     else:
-        lines.append(("Next", f"perceptio train --data {survey.data}"))
+        lines.append(("Next", f"perceptio train --data {shlex.quote(survey.data)}"))
     return lines
 
 

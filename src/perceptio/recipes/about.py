@@ -1,4 +1,4 @@
-"""What there is to know about a recipe or a run: `perceptio info` shows it, `perceptio.info` returns it."""
+"""What there is to know about a recipe, a run or a model: `perceptio info` shows it, `perceptio.info` returns it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from perceptio.models.perceiver import build_perceiver
 from perceptio.recipes.registry import RECIPE_CLASSES, RECIPES, describe_recipe, find_recipe
 from perceptio.runs.config import RunConfig
 from perceptio.runs.folder import RunFolder, open_run_folder
-from perceptio.runs.model_file import read_model
+from perceptio.runs.model_file import MODEL_SUFFIX, read_checked_facts, read_model
 from perceptio.runs.serialisation import to_json
 
 
@@ -25,11 +25,13 @@ class About:
 
 
 def tell_about(what: str) -> About:
-    """Returns what there is to know about a recipe, by its name, or a run, by its folder.
+    """Returns what there is to know about a recipe, by its name, or a run, by its folder or its model file.
 
     Raises:
-        UsageError: it is neither; the nearest recipes are named.
+        UsageError: it is none of them, and the nearest recipes are named; or the file holds no model of ours.
     """
+    if what not in RECIPES and is_model_file(Path(what)):
+        return _of_model(Path(what))
     if what not in RECIPES and Path(what).is_dir():
         folder = open_run_folder(Path(what))
         config, facts = folder.read_config(), _read_facts(folder)
@@ -39,6 +41,20 @@ def tell_about(what: str) -> About:
         )
     config = find_recipe(what)
     return About(title=describe_recipe(what), document=_of_config(config, RECIPE_CLASSES[what]))
+
+
+def is_model_file(path: Path) -> bool:
+    """Returns whether a path leads to a file that is a model or claims to be one."""
+    return path.suffix == MODEL_SUFFIX and path.is_file()
+
+
+def _of_model(path: Path) -> About:
+    facts = read_checked_facts(path)
+    model = {"classes": facts.classes, "task": facts.task, "step": facts.step, "unsure_at": facts.unsure_at}
+    return About(
+        title=f"model {path} of recipe {facts.config.recipe}",
+        document={**_of_config(facts.config, len(facts.classes)), "model": model},
+    )
 
 
 def _read_facts(folder: RunFolder) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -220,9 +221,10 @@ def check_share(skipped: Sequence[Skipped], num_usable: int, allowed: float, dat
         alike.setdefault(re.sub(r"\d[\d,.]*", "N", entry.reason), []).append(entry)
     frequent = sorted(alike.values(), key=len, reverse=True)[:3]
     examples = "".join(f"\n       {len(entries)} x {entries[0].reason}" for entries in frequent)
+    shown = shlex.quote(str(data))  # a pattern such as a-{000..099}.tar means another thing to a shell
     raise DataError(
         f"{lost} of {total} files in {data} cannot be used: {lost / total:.0%}, the limit is "
-        f"{allowed:.0%} (--source.max-skipped){examples}\n       first: {skipped[0].name}; all: perceptio info {data}"
+        f"{allowed:.0%} (--source.max-skipped){examples}\n       first: {skipped[0].name}; all: perceptio info {shown}"
     )
 
 

@@ -22,7 +22,8 @@ from perceptio.runs.serialisation import from_json, to_json
 _HEADER = "perceptio"
 _KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 FORMAT_VERSION = 2
-MODEL_NAME = "model.safetensors"
+MODEL_SUFFIX = ".safetensors"
+MODEL_NAME = f"model{MODEL_SUFFIX}"
 RUNS = Path("runs")
 """Where runs lie, unless they were told otherwise."""
 SHOWN_RUNS = 3
@@ -61,9 +62,7 @@ def read_model(path: Path) -> tuple[Perceiver, ModelFacts]:
     Raises:
         UsageError: when the file is missing, damaged, another project's, or does not fit its own config.
     """
-    header, facts = _read_header(path)
-    model = _empty_model(path, facts)
-    _compare(path, header.tensors, model.state_dict())
+    header, facts, model = _read_outline(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in header.tensors}
@@ -84,6 +83,22 @@ def read_facts(path: Path) -> ModelFacts:
         UsageError: when the file is missing, damaged or another project's.
     """
     return _read_header(path)[1]
+
+
+def read_checked_facts(path: Path) -> ModelFacts:
+    """Returns the facts of a model whose tensors are those that they tell of, from its header alone.
+
+    Raises:
+        UsageError: as `read_model`, but for what only the weights show.
+    """
+    return _read_outline(path)[1]
+
+
+def _read_outline(path: Path) -> tuple[TensorHeader, ModelFacts, Perceiver]:
+    header, facts = _read_header(path)
+    model = _empty_model(path, facts)
+    _compare(path, header.tensors, model.state_dict())
+    return header, facts, model
 
 
 def _read_header(path: Path) -> tuple[TensorHeader, ModelFacts]:

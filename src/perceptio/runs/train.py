@@ -1,5 +1,6 @@
 """Training from a config to a run folder with weights, test result and report."""
 
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -188,7 +189,9 @@ def _open(
     """Shows what the run is, tries a batch and plans; returns the bench with its plan, and when time is over."""
     config, survey, folder, processes = bench.config, bench.prepared.survey, bench.folder, bench.processes
     show_title(bench, screen)
-    show_data(survey, screen, listed_in=str(folder.skipped) if leaves_files else f"perceptio info {survey.data}")
+    show_data(
+        survey, screen, listed_in=str(folder.skipped) if leaves_files else f"perceptio info {shlex.quote(survey.data)}"
+    )
     show_split(bench.prepared, config, screen, listed_in=str(folder.split) if leaves_files else "")
     show_input(survey, config, screen, reasons)
     show_model(config, len(bench.prepared.classes), count_parameters(bench.model), screen, reasons)
