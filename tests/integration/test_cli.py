@@ -622,7 +622,7 @@ def test_info_of_a_run_has_its_data_and_result(trained: Trained, tell: Tell):
     assert f"accuracy {trained.document['test']['accuracy']:.4f}" in tell("info", trained.run).out
 
 
-@pytest.mark.parametrize("content", [None, "{}", '{"command": "x", "data": {}', '{"data": {"source": "d"}}'])
+@pytest.mark.parametrize("content", [None, "{}", '{"command": "x", "data": {}', '{"data": {"source": "d"}}', "[]"])
 def test_info_gives_what_there_is(trained: Trained, tell: Tell, tmp_path: Path, content: str | None):
     shutil.copy(trained.run / "config.json", tmp_path)
     if content is not None:

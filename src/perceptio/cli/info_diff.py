@@ -1,6 +1,6 @@
 """perceptio info RUN --diff OTHER: what two runs have otherwise."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def differences(before: "RunFolder", after: "RunFolder") -> dict[str, dict[str, 
         "surroundings": _changed(*(each.get("surroundings", {}) for each in facts)),
         "versions": _changed(*(each.get("versions", {}) for each in facts)),
         "data": _changed(*({name: each.get(name) for name in ("source", "fingerprint")} for each in data)),
-        "files": _changed(_files(before), _files(after)),
+        "files": _changed(*_files((before, after))),
         "result": _changed(*(each.get("test", {}) for each in facts)),
     }
 
@@ -72,14 +72,18 @@ def _flat(document: Any, where: str = "") -> dict[str, Any]:
     return found
 
 
-def _files(folder: "RunFolder") -> dict[str, str]:
-    """Returns label and split of each file, as split.csv says them."""
-    import csv
+def _files(folders: Iterable["RunFolder"]) -> list[dict[str, str]]:
+    """Returns label and split of each file, as each split.csv says them; splits alone where one names no labels."""
+    from perceptio.data.split_file import read_split_rows
 
-    if not folder.split.exists():
-        return {}
-    with folder.split.open(newline="", encoding="utf-8") as file:
-        return {row["file"]: f"{row['labels']}, {row['split']}" for row in csv.DictReader(file)}
+    tables = [
+        read_split_rows(folder.split, folder.read_config().source.limits) if folder.split.exists() else {}
+        for folder in folders
+    ]
+    labelled = all(row.labels is not None for rows in tables for row in rows.values())
+    return [
+        {name: f"{row.labels}, {row.split}" if labelled else row.split for name, row in rows.items()} for rows in tables
+    ]
 
 
 def _shown(old: Any, new: Any) -> tuple[str, str]:

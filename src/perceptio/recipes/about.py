@@ -58,10 +58,10 @@ def _of_model(path: Path) -> About:
 
 
 def _read_facts(folder: RunFolder) -> dict[str, Any]:
-    """Returns run.json, or nothing where it is missing or cut short: the config alone says a lot."""
+    """Returns run.json, or nothing where it is missing or damaged: the config alone says a lot."""
     try:
         return folder.read_facts()
-    except ValueError:
+    except UsageError:
         return {}
 
 

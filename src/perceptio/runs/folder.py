@@ -92,10 +92,19 @@ class RunFolder:
         replace_file(self.facts, dump({**self.read_facts(), **facts}).encode())
 
     def read_facts(self) -> dict[str, Any]:
-        """Reads run.json, or nothing before it is written."""
+        """Reads run.json, or nothing before it is written.
+
+        Raises:
+            UsageError: when it is no JSON object, such as one that was cut off.
+        """
         if not self.facts.exists():
             return {}
-        facts: dict[str, Any] = parse_json(self.facts.read_bytes())
+        try:
+            facts = parse_json(self.facts.read_bytes())
+        except ValueError as error:
+            raise UsageError(f"{self.facts} is no JSON document: {error}") from error
+        if not isinstance(facts, dict):
+            raise UsageError(f"{self.facts} must hold a JSON object, got a {type(facts).__name__}")
         return facts
 
 

@@ -13,6 +13,7 @@ from perceptio.cli.main import main
 from perceptio.models.perceiver import build_perceiver
 from perceptio.modules.reading.choice import ReadingConfig
 from perceptio.runs.config import SourceConfig
+from perceptio.runs.folder import RunFolder
 from perceptio.runs.model_file import ModelFacts, write_model
 from perceptio.runs.shards import pack_data
 from support.configs import tiny_config
@@ -146,3 +147,37 @@ def test_a_file_that_is_no_model_is_refused(tell: Tell, tmp_path: Path):
     told = tell(written_model(tmp_path / "model.safetensors", config=wider))
     assert told.code == 2
     assert "latents must have shape (6, 24), got (5, 24)" in told.err
+
+
+def run_folder(path: Path, *, split: str, facts: str) -> Path:
+    """Writes what `--diff` reads of a run."""
+    path.mkdir()
+    folder = RunFolder(path)
+    folder.write_config(tiny_config())
+    folder.split.write_text(split)
+    folder.facts.write_text(facts)
+    return path
+
+
+def test_a_split_without_labels_is_compared_by_its_splits(tell: Tell, tmp_path: Path):
+    one = run_folder(tmp_path / "one", split="file,split\na.png,train\nb.png,test\n", facts="{}")
+    other = run_folder(tmp_path / "other", split="file,split,labels\na.png,train,x\nb.png,train,y\n", facts="{}")
+    told = tell(one, "--diff", other)
+    assert (told.code, told.err) == (0, "")
+    assert told.out == f"{other} -> {one}\nfiles        b.png: train -> test\n"
+    (one / "split.csv").write_text("file,part\na.png,train\n")
+    told = tell(one, "--diff", other)
+    assert told.code == 4
+    assert "split.csv must have the columns file, split, labels; split is missing" in told.err
+
+
+@pytest.mark.parametrize("facts", ["[]", '{"data": '])
+def test_facts_that_are_damaged_cost_one_line(tell: Tell, tmp_path: Path, facts: str):
+    one = run_folder(tmp_path / "one", split="file,split\n", facts=facts)
+    other = run_folder(tmp_path / "other", split="file,split\n", facts="{}")
+    told = tell(one, "--diff", other)
+    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert told.err.startswith(f"error: {one / 'run.json'} ")
+    alone = tell(one)
+    assert (alone.code, alone.err) == (0, "")
+    assert "Result    no test result yet" in alone.out

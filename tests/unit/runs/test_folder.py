@@ -42,6 +42,25 @@ def test_facts_are_added_not_replaced(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"ended": "fin', "run.json is no JSON document: Unterminated string"),
+        (b"\xff\xfe", "run.json is no JSON document: "),
+        (b"[1]", "run.json must hold a JSON object, got a list"),
+        (b"null", "run.json must hold a JSON object, got a NoneType"),
+    ],
+)
+def test_facts_that_are_damaged_are_refused_in_one_line(tmp_path: Path, content: bytes, message: str):
+    folder = RunFolder(tmp_path)
+    folder.facts.write_bytes(content)
+    for use in (folder.read_facts, lambda: folder.update_facts({"a": 1})):
+        with pytest.raises(UsageError, match=message) as caught:
+            use()
+        assert "\n" not in str(caught.value)
+    assert folder.facts.read_bytes() == content
+
+
 def test_a_config_is_read_back(tmp_path: Path):
     folder = RunFolder(tmp_path)
     config = tiny_config(tmp_path)
