@@ -149,16 +149,16 @@ class _Lines:
 
     def line(self, prediction: "Prediction") -> str:
         """Returns the line of one file."""
-        from perceptio.reporting.visible import visible
+        from perceptio.data.names import printable
 
-        name = visible(prediction.file)
+        name = printable(prediction.file)
         self.name_columns = min(NAME_COLUMNS, max(self.name_columns, len(name)))
         head = f"{name:<{self.name_columns}}"
         if prediction.probabilities is None:
-            return f"{head}  error  {visible(prediction.error or '')}"
+            return f"{head}  error  {printable(prediction.error or '')}"
         columns = min(CLASS_COLUMNS, max(map(len, prediction.probabilities)))
         ranked = list(prediction.probabilities.items())[: self.top]
-        cells = [f"{visible(label):<{columns}} {100 * value:>5.1f} %" for label, value in ranked]
+        cells = [f"{printable(label):<{columns}} {100 * value:>5.1f} %" for label, value in ranked]
         unsure = ["unsure"] if prediction.unsure else []
         missing = [f"no {name}" for name in prediction.missing]
         return f"{head}  " + "   ".join([*cells, *unsure, *missing])

@@ -1,5 +1,6 @@
 """Names of files, classes and splits: which count, which do not, and how they are shown."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -57,6 +58,16 @@ _NOT_SAMPLES = frozenset(
 )
 
 
+# Control characters, what changes the direction of the text around it, characters that cannot be seen, and the lone
+# surrogates that stand for undecodable bytes in file names. The joiners U+200C and U+200D are none of them: they shape
+# their neighbours, and Persian words and many emoji are not written without them.
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff\U000e0000-\U000e007f]"
+)
+_JOINERS = "\u200c\u200d"
+
+
 def is_ignored(name: str) -> bool:
     """True for the files and folders that systems leave behind: hidden ones, Thumbs.db, __MACOSX and the like."""
     return name.startswith(".") or name.lower() in _IGNORED_NAMES
@@ -86,11 +97,9 @@ def bytewise(name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
 
 
-def printable(name: str) -> str:
-    r"""Returns the name with control characters and undecodable bytes as escapes (\n, \udcff), safe for any screen."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in name
-    )
+def printable(text: str) -> str:
+    r"""Returns a text with every hidden character as its escape (\n, \u202e, \udcff), safe for any screen and page."""
+    return _HIDDEN.sub(lambda hidden: hidden.group().encode("unicode_escape", "surrogatepass").decode("ascii"), text)
 
 
 def few(names: Sequence[str]) -> str:
@@ -120,7 +129,8 @@ def check_classes(classes: Iterable[str], limits: Limits, *, where: str) -> tupl
     """Returns the class names sorted bytewise.
 
     Raises:
-        DataError: fewer than two or too many classes, or a name that is empty, too long or unprintable.
+        DataError: fewer than two or too many classes, or a name that is empty, too long or
+            holds a hidden character.
     """
     names = tuple(sorted(set(classes), key=bytewise))
     if len(names) > limits.max_classes:
@@ -128,14 +138,14 @@ def check_classes(classes: Iterable[str], limits: Limits, *, where: str) -> tupl
             f"{where} has {len(names):,} classes; the limit is {limits.max_classes:,} (--source.limits.max-classes)"
         )
     for name in names:
-        if not name.strip():
+        if not name.strip().strip(_JOINERS):
             raise DataError(f"{where} has a class without a name; every class needs one")
         if len(name) > limits.max_name_characters:
             raise DataError(
                 f"{where} has a class name of {len(name):,} characters; the limit is {limits.max_name_characters} "
                 f"(--source.limits.max-name-characters): {printable(name[:40])}..."
             )
-        if not name.isprintable():
+        if printable(name) != name:
             raise DataError(f"{where} has a class name with unprintable characters: {printable(name)}; rename it")
     if len(names) < 2:
         found = f"only one class, {names[0]}" if names else "no class"

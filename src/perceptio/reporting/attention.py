@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from perceptio.data.names import printable
 from perceptio.reporting.figures import colour_map
 from perceptio.reporting.images import scale_nearest, to_rgb
 from perceptio.reporting.sheet import Place, Sheet
 from perceptio.reporting.style import ABSENT
-from perceptio.reporting.visible import visible
 
 _CELL_INCHES = 1.25
 _WIDE = 2.2  # from this many times as wide as high an image stands above its maps
@@ -113,7 +113,7 @@ def draw_attention(image: np.ndarray, maps: AttentionMaps, path: Path, *, overla
         sheet.text(label.text, label.left, label.top, place=label.place, size=size, faint=not label.is_step)
     middle, bottom = places.size[0] / 2, places.size[1]
     if title:
-        sheet.text(visible(title), middle, 0.0, size=11, bold=True)
+        sheet.text(printable(title), middle, 0.0, size=11, bold=True)
     sheet.text(_caption(maps.softmax, overlay), middle, bottom, place="above", faint=True)
     sheet.save(path)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from perceptio.data.names import printable
 from perceptio.errors import MissingExtraError
 from perceptio.reporting.style import DOTS_PER_INCH, MATRIX_COLORMAP, shorten
-from perceptio.reporting.visible import visible
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -70,7 +70,7 @@ def plot_name(name: str, index: int, limit: int = 24) -> str:
 
     The report shows every name in full, as text.
     """
-    text = shorten(visible(name), limit)
+    text = shorten(printable(name), limit)
     return text if _can_draw(text) else f"class {index}"
 
 

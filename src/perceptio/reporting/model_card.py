@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from perceptio.data.names import printable
 from perceptio.reporting.content import ReportContent
 from perceptio.reporting.numbers import things
 from perceptio.reporting.sentences import (
@@ -13,7 +14,6 @@ from perceptio.reporting.sentences import (
     weakness_sentence,
 )
 from perceptio.reporting.tables import Table, cost_rows, counts_table, per_class_rows
-from perceptio.reporting.visible import visible
 
 # Signs that are markup anywhere, and those that begin a list or a heading at the start of a block.
 _MARKUP = re.compile(r"[\\`*_\[\]|~$^]|^[#+=-]|^\d+(?=[.)]\s)")
@@ -70,7 +70,7 @@ def _python(content: ReportContent) -> str:
     folder = content.origin.folder if content.origin is not None else ""
     lines = (
         "import perceptio",
-        f"for answer in perceptio.load({visible(folder or content.run)!r}).predict(['FILE']):",
+        f"for answer in perceptio.load({printable(folder or content.run)!r}).predict(['FILE']):",
         "    print(answer.file, answer.label, answer.error)",
     )
     return "\n".join(_code(line) for line in lines)
@@ -115,7 +115,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 def _text(text: str) -> str:
     """Escapes Markdown and HTML; neither a name nor a sentence may become markup."""
-    plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    plain = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKUP.sub(_escape, plain)
 
 
@@ -127,4 +127,4 @@ def _escape(markup: re.Match[str]) -> str:
 
 def _code(command: str) -> str:
     """Returns an indented block, which no sequence of backticks in the command can close."""
-    return f"    {visible(command)}"
+    return f"    {printable(command)}"

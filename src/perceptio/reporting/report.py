@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from perceptio.data.names import printable
 from perceptio.errors import MissingExtraError
 from perceptio.reporting import numbers, sentences, tables
 from perceptio.reporting.content import JudgedFile, Picture, ReportContent, SeenSample
 from perceptio.reporting.curves import curve_panels, panels_png
 from perceptio.reporting.images import data_uri, encode_picture
 from perceptio.reporting.style import FIRST_STEP_WITH_BLACK_TEXT, MATRIX_STEPS
-from perceptio.reporting.visible import visible
 from perceptio.tasks.suspects import LEAST_AGREEMENT, LEAST_PROBABILITY
 
 _LONGEST_PIXELS = 240
@@ -111,7 +111,7 @@ def list_sections(content: ReportContent) -> tuple[Section, ...]:
 
 def _spell_out(expression: object) -> object:
     # Jinja calls this on every value that is printed, so no template can forget it. Markup has been through it.
-    return visible(expression) if type(expression) is str else expression
+    return printable(expression) if type(expression) is str else expression
 
 
 def _curve_pictures(content: ReportContent) -> list[EmbeddedPicture]:

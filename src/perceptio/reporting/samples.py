@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from perceptio.data.names import printable
 from perceptio.reporting.images import to_rgb
 from perceptio.reporting.sheet import Sheet
 from perceptio.reporting.style import shorten
-from perceptio.reporting.visible import visible
 
 _MAX_COLUMNS = 8
 _CELL_INCHES = 1.75
@@ -55,6 +55,6 @@ def draw_sample_grid(images: Sequence[np.ndarray], captions: Sequence[str], path
         row, column = divmod(index, num_columns)
         left, top = cell_width * column, cell_height * row
         sheet.picture(picture, left + _GAP_INCHES / 2, top, picture_width, picture_height)
-        lines = [shorten(visible(line), _CAPTION_CHARACTERS) for line in caption.split("\n")]
+        lines = [shorten(printable(line), _CAPTION_CHARACTERS) for line in caption.split("\n")]
         sheet.text("\n".join(lines), left + cell_width / 2, top + picture_height + 0.04)
     sheet.save(path)

@@ -3,7 +3,6 @@ import math
 import pytest
 
 from perceptio.reporting import numbers
-from perceptio.reporting.visible import visible
 
 
 def test_shares() -> None:
@@ -46,8 +45,3 @@ def test_counts_and_values() -> None:
     assert [numbers.value(v) for v in (3, 0.98213, 1e-4, math.nan, math.inf, 40.0, 0.0)] == [
         "3", "0.9821", "0.0001", numbers.UNKNOWN, numbers.UNKNOWN, "40", "0",
     ]  # fmt: skip
-
-
-def test_visible_spells_out_what_cannot_be_seen() -> None:
-    assert visible("a\x00\n\t\x1b\x7f\x9b\u202e\u200b\udce9") == r"a\x00\n\t\x1b\x7f\x9b\u202e\u200b\udce9"
-    assert visible("Größe 犬 <b> \\n") == "Größe 犬 <b> \\n"
