@@ -174,6 +174,7 @@ class ReportContent:
         headline: the result; None while nothing was measured, such as after an early Ctrl-C.
         history: the rows of metrics.jsonl.
         best_epoch: the epoch whose weights are kept.
+        has_model: whether the run has left a model; one that ended before its first evaluation has not.
         classes: names, in the order of the model's outputs.
         confusion: (K, K) counts on the headline's split, rows true; None for multi-label runs.
         per_class: one row a class, measured on the headline's split.
@@ -196,6 +197,7 @@ class ReportContent:
     headline: Headline | None = None
     history: History = ()
     best_epoch: float | None = None
+    has_model: bool = False
     classes: tuple[str, ...] = ()
     confusion: np.ndarray | None = None
     per_class: tuple[PerClass, ...] = ()

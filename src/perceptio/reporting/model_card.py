@@ -12,6 +12,7 @@ from perceptio.reporting.sentences import (
     repeat_command,
     result_sentence,
     weakness_sentence,
+    why_nothing_was_measured,
 )
 from perceptio.reporting.tables import Table, cost_rows, counts_table, per_class_rows
 
@@ -25,9 +26,9 @@ _MAX_COPIES = 4
 def write_model_card(content: ReportContent, path: Path) -> None:
     """Writes the model card as Markdown, UTF-8. Names are text in it, whatever signs they hold."""
     parts = [f"# {_text(content.run)}", _opening(content)]
-    if content.classes:
+    if content.classes and content.has_model:
         parts += ["## Intended use", _intended_use(content)]
-    if content.origin is not None:
+    if content.origin is not None and content.has_model:
         parts += ["## Use it", _code(predict_command(content)), "From Python:", _python(content)]
     result = [_text(result_sentence(content.headline))] if content.headline is not None else []
     result += [_text(weakness_sentence(content)), *map(_text, content.notes)]
@@ -50,10 +51,9 @@ def write_model_card(content: ReportContent, path: Path) -> None:
 
 
 def _opening(content: ReportContent) -> str:
-    return (
-        f"A Perceiver (arXiv 2103.03206) trained with perceptio from the recipe {_text(content.recipe)}. "
-        "Everything else about it is in report.html."
-    )
+    kind = f"A Perceiver (arXiv 2103.03206) trained with perceptio from the recipe {_text(content.recipe)}."
+    left = "" if content.has_model else f" There is no model here: {why_nothing_was_measured(content)}."
+    return f"{kind}{left} Everything else about it is in report.html."
 
 
 def _intended_use(content: ReportContent) -> str:

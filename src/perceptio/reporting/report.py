@@ -73,6 +73,7 @@ def render_report(content: ReportContent) -> str:
         numbers=numbers,
         tables=tables,
         result=sentences.result_sentence(content.headline) if content.headline else "",
+        why_nothing_was_measured=sentences.why_nothing_was_measured(content),
         measured_on=sentences.measured_on,
         predict_command=sentences.predict_command(content),
         repeat_command=sentences.repeat_command(content),

@@ -36,6 +36,11 @@ def result_sentence(headline: Headline) -> str:
     return sentence[:1].upper() + sentence[1:]
 
 
+def why_nothing_was_measured(content: ReportContent) -> str:
+    """Returns why a run has no result, and no model, as the end of a sentence."""
+    return "no evaluation gave a number" if content.history else "the run ended before its first evaluation"
+
+
 def measured_on(headline: Headline, noun: str) -> str:
     """Returns how many samples were measured, of how many where some could not be read: "8 of 18 samples"."""
     if not headline.num_unread:

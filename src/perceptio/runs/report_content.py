@@ -99,6 +99,7 @@ def content_of(run: Finished) -> ReportContent:
         headline=_validation_headline(run),
         history=tuple(run.history),
         best_epoch=run.best_epoch,
+        has_model=run.folder.weights.is_file(),
         classes=prepared.classes,
         input_size=config.streams.describe(),
         samples=_seen_samples(run),

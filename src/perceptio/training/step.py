@@ -13,6 +13,7 @@ from perceptio.data.batches import Batch, model_inputs
 from perceptio.data.mixing import mix
 from perceptio.errors import PerceptioError
 from perceptio.randomness import derive
+from perceptio.training.checkpoint_folders import steps_in
 from perceptio.training.exchange import average, own_gradients
 from perceptio.training.feed import Feed
 from perceptio.training.job import Job, Report, TrainingWarning
@@ -202,8 +203,10 @@ class TrainStep:
 
 def _not_finite(step: int, job: Job, names: list[str]) -> str:
     shown = ", ".join(names[:2]) + (f", {len(names) - 2} more" if len(names) > 2 else "")
+    written = steps_in(job.checkpoints)
+    saved = f"The last checkpoint, of step {written[0]}, is untouched" if written else "No checkpoint was written yet"
     return (
         f"loss or gradient is not a number at epoch {step / job.steps_per_epoch:.1f}, step {step + 1}; the batch "
-        f"held {shown}. The last checkpoint is untouched. Usual cause: a learning rate that is too high: try "
+        f"held {shown}. {saved}. Usual cause: a learning rate that is too high: try "
         f"--learning-rate {job.learning_rate / 4:.1g}"
     )

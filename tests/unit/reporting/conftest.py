@@ -71,6 +71,7 @@ def content(tmp_path: Path) -> ReportContent:
         ),
         history=HISTORY,
         best_epoch=2,
+        has_model=True,
         classes=CLASSES,
         confusion=CONFUSION,
         per_class=per_class_table(CONFUSION, CLASSES),

@@ -76,6 +76,16 @@ def test_parts_that_are_unknown_are_left_out(tmp_path: Path) -> None:
     assert "Trained on d." in card
 
 
+def test_the_card_of_a_run_without_a_model_tells_nobody_to_use_it(content: ReportContent, tmp_path: Path) -> None:
+    early = dataclasses.replace(content, headline=None, history=(), best_epoch=None, has_model=False)
+    write_model_card(early, tmp_path / "README.md")
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "There is no model here: the run ended before its first evaluation." in card
+    for text in ("## Use it", "## Intended use", "perceptio predict", "perceptio.load"):
+        assert text not in card
+    assert "To train it again:" in card
+
+
 def test_many_classes_are_cut_and_say_so(content: ReportContent, tmp_path: Path) -> None:
     rows = tuple(PerClass(name=f"k{k}", count=1) for k in range(60))
     write_model_card(dataclasses.replace(content, per_class=rows, data=None), tmp_path / "README.md")

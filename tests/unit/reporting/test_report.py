@@ -260,6 +260,18 @@ def test_a_run_from_python_has_no_command_line(content: ReportContent) -> None:
     assert "This run was started from Python." in Page(render_report(silent)).sections["repeat"]
 
 
+def test_a_run_without_a_model_shows_no_command_that_uses_it(content: ReportContent) -> None:
+    assert "To use the model:" in Page(render_report(content)).sections["repeat"]
+    early = dataclasses.replace(content, headline=None, history=(), best_epoch=None, has_model=False)
+    section = Page(render_report(early)).sections["repeat"]
+    assert "perceptio predict" not in section
+    assert "To train it again:" in section
+    assert "It left no model: the run ended before its first evaluation." in section
+    page = Page(render_report(dataclasses.replace(early, history=content.history[:1])))
+    assert "It left no model: no evaluation gave a number." in page.sections["repeat"]
+    assert "Nothing was measured: no evaluation gave a number." in page.sections["result"]
+
+
 def test_light_dark_and_phones(content: ReportContent) -> None:
     html = render_report(content)
     assert "@media (prefers-color-scheme: dark)" in html

@@ -10,6 +10,7 @@ import pytest
 import perceptio
 from perceptio.data.limits import Limits
 from perceptio.data.records import Record
+from perceptio.data.skipped_file import write_skipped
 from perceptio.data.splits import SplitConfig
 from perceptio.errors import PerceptioError, UnreachableError
 from perceptio.modalities.streams import StreamReader
@@ -66,10 +67,13 @@ def test_a_validation_result_covers_what_could_be_read(run: Finished):
     assert content.notes[1:] == ("2 samples went bad in mid-run: 2 for validation; see the skipped files.",)
 
 
-def test_a_run_that_ended_before_its_first_evaluation_has_no_result(run: Finished):
+def test_a_run_that_ended_before_its_first_evaluation_has_no_result(run: Finished, tmp_path: Path):
     facts = {**run.facts, "ended": "interrupted", "best_step": None}
-    content = content_of(replace(run, history=(), facts=facts))
-    assert (content.headline, content.best_epoch) == (None, None)
+    empty = RunFolder(tmp_path)
+    write_skipped(empty.skipped, ())
+    content = content_of(replace(run, folder=empty, history=(), facts=facts))
+    assert (content.headline, content.best_epoch, content.has_model) == (None, None, False)
+    assert content_of(run).has_model
     assert content.samples != ()
 
 
