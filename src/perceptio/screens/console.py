@@ -49,7 +49,7 @@ class ConsoleScreen:
         """Prints a fact with its label in front, in as many lines as the terminal's width asks for."""
         body = textwrap.fill(
             text,
-            max(NARROWEST_COLUMNS, _columns() - 1),
+            max(NARROWEST_COLUMNS, _columns(self.stream) - 1),
             initial_indent=" " * LABEL_COLUMNS,
             subsequent_indent=" " * LABEL_COLUMNS,
             break_on_hyphens=False,
@@ -90,7 +90,7 @@ class ConsoleScreen:
             return
         self._is_drawn, self._drawn_at = True, now
         # A line as wide as the terminal would wrap, and its first half stay.
-        self._write(f"\r{line[: _columns() - 1]}\x1b[K")
+        self._write(f"\r{line[: _columns(self.stream) - 1]}\x1b[K")
 
     def _write(self, text: str) -> None:
         self.stream.write(text)
@@ -105,8 +105,13 @@ def is_terminal(stream: Stream) -> bool:
     return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
-def _columns() -> int:
-    return shutil.get_terminal_size().columns
+def _columns(stream: Stream) -> int:
+    """Returns the width of the terminal that a stream leads to; standard output may lead to another, or to a pipe."""
+    try:
+        own = os.get_terminal_size(stream.fileno()).columns  # type: ignore[attr-defined]
+    except (AttributeError, ValueError, OSError):
+        own = 0  # what stands for a terminal, as in tests and some editors; a real one may say 0, too
+    return own or shutil.get_terminal_size().columns
 
 
 def _takes(stream: Stream, text: str) -> bool:

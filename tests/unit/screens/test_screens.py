@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import sys
 import types
 from dataclasses import replace
@@ -261,3 +262,24 @@ def test_clock(seconds: float, expected: str):
 def test_the_main_metric_is_accuracy_or_map():
     assert main_metric_of(ROW) == "validation_accuracy"
     assert main_metric_of({"validation_map": 0.5, "validation_loss": 1.0}) == "validation_map"
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(50, 50), (0, 80)])
+def test_the_live_line_fits_the_terminal_that_it_is_drawn_on(columns: int, expected: int):
+    """Whatever standard output is: where the terminal does not know its width, the environment says it."""
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    theirs, ours = pty.openpty()
+    try:
+        termios.tcsetwinsize(ours, (24, columns))
+        with os.fdopen(ours, "w", encoding="utf-8") as stream:
+            console = ConsoleScreen(stream)
+            console.fact("Data", "word " * 40)
+            console.work("looking for what there is in a great many files " * 3, 1, 2)
+            shown = ""
+            while not shown.endswith("\x1b[K"):  # a terminal may hand on what it is given in parts
+                shown += os.read(theirs, 2**16).decode()
+    finally:
+        os.close(theirs)
+    *facts, live = shown.replace("\r\n", "\n").split("\n")
+    assert len(live.removeprefix("\r").removesuffix("\x1b[K")) == expected - 1
+    assert expected - 7 < max(map(len, facts)) < expected
