@@ -92,10 +92,10 @@ def test_the_smoke_form_trains_two_steps(name: str, tmp_path: Path):
     file = sorted(path for path in data.rglob("*") if path.is_file())[0]
     answer, attention = next(predict_files(result.folder, [file])), attend_file(result.folder, file)
     assert answer.error is None
-    assert all(path.stat().st_size > 1_000 for path in attention.draw(tmp_path / "maps.png"))
+    assert all(path.stat().st_size > 1_000 for path in attention.save(tmp_path / "maps.png"))
     if "video" in recipe.streams.by_name:
-        (film,) = attention.film(tmp_path / "maps.mp4")
+        (film,) = attention.save(tmp_path / "maps.mp4")
         assert probe_video(film, Limits())["seconds"] > 0
     else:
         with pytest.raises(UsageError, match=r"^nothing in .* moves, so that there is nothing to film"):
-            attention.film(tmp_path / "maps.mp4")
+            attention.save(tmp_path / "maps.mp4")

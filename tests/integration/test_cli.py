@@ -584,12 +584,36 @@ def test_attend_as_json_says_what_was_drawn(trained: Trained, tell: Tell, tmp_pa
         (("--latents", "5"), "there is no latent 5: this model has 5, counted from 0"),
         (("--cross-attends", "3"), "there is no cross-attend 3: this model has 2, counted from 1"),
         (("--cross-attends", "0"), "there is no cross-attend 0: this model has 2, counted from 1"),
-        (("--movie", "a.mp4"), "nothing in 00.png moves, so that there is nothing to film; leave --movie away"),
+        (("--movie", "a.mp4"), "nothing in 00.png moves, so that there is nothing to film; leave the .mp4 away"),
+        (("--out", "a.mp4"), "nothing in 00.png moves, so that there is nothing to film; leave the .mp4 away"),
+        (("--out", "a.txt"), "attention is saved as .png, .npz or .mp4, got 'a.txt'"),
+        (("--npz", "a.png"), "attention is saved as .npz here, got 'a.png'"),
+        (("--movie", "a"), "attention is saved as .mp4 here, got 'a'"),
     ],
 )
-def test_attend_names_what_the_model_does_not_have(trained: Trained, tell: Tell, option, message: str):
+def test_attend_names_what_the_model_does_not_have(
+    trained: Trained, tell: Tell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option, message: str
+):
+    monkeypatch.chdir(tmp_path)
     told = tell("attend", trained.run, trained.data / "disc" / "00.png", *option)
     assert (told.code, told.err) == (2, f"error: {message}\n")
+    assert not list(tmp_path.iterdir()), "nothing was written"
+
+
+def test_attend_writes_over_no_file_that_it_reads(trained: Trained, tell: Tell, tmp_path: Path, monkeypatch):
+    picture = Path(shutil.copy(trained.data / "disc" / "00.png", tmp_path / "cat.png"))
+    (tmp_path / "link.png").symlink_to(picture)
+    (tmp_path / "one.csv").write_text("file\ncat.png\n")
+    monkeypatch.chdir(tmp_path)
+    before = picture.read_bytes()
+    for asked, out in (("cat.png", "cat.png"), ("cat.png", "link.png"), ("link.png", picture), ("one.csv", "cat.png")):
+        told = tell("attend", trained.run, asked, "--npz", "a.npz", "--out", out)
+        assert (told.code, told.out) == (2, "")
+        assert told.err == f"error: {out} is a file that attention is shown of; write to another one\n"
+    assert (picture.read_bytes(), (tmp_path / "a.npz").exists()) == (before, False)
+    assert tell("attend", trained.run, "cat.png", "--out", "maps.npz").out == "maps.npz\n"
+    with np.load(tmp_path / "maps.npz") as saved:
+        assert saved["scores"].ndim == 4
 
 
 def test_attend_names_a_broken_file(trained: Trained, tell: Tell, mixed: Path):

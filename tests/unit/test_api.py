@@ -75,6 +75,8 @@ def test_attention_is_saved_as_the_suffix_says(run, tmp_path: Path):
         attention.save("maps.jpg")
     with pytest.raises(UsageError, match=r"overlay has no effect on 'maps\.npz'; only a \.png has one"):
         attention.save("maps.npz", overlay=True)
+    with pytest.raises(UsageError, match=r"\.png is a file that attention is shown of; write to another one$"):
+        attention.save(pictures_of(run)[0])
 
 
 def test_any_number_of_files_is_answered_one_after_the_other(run):

@@ -23,8 +23,9 @@ cross-attend, one column for each latent.
   FILE                a file of a kind that the model was trained on; of a
                       recording its first clip is shown; or a table of one row
                       that names the files of a sample
-  --out PNG           where to write (FILE's name with -attention.png, here); of
-                      several streams one picture each
+  --out FILE          where to write (FILE's name with -attention.png, here): a
+                      .png, or numbers as .npz, or a film as .mp4; of several
+                      streams one file each
   --movie MP4         of a video, write the maps frame by frame as well
   --npz FILE          write the numbers as well; of several streams one file
                       each
@@ -44,7 +45,7 @@ class AttendArguments:
     run: Annotated[Path, Positional("RUN")]
     file: Annotated[Path, Positional("FILE")]
     out: Path | None = None
-    """Picture to write; default: FILE's name with -attention.png, here. Of several streams one picture each."""
+    """File to write: .png, .npz or .mp4; default: FILE's name with -attention.png. Of several streams one each."""
     movie: Path | None = None
     """MP4 to write: of a video, the maps frame by frame."""
     npz: Path | None = None
@@ -70,8 +71,13 @@ def main(words: Sequence[str]) -> int:
     """Runs the command."""
     chosen = parse(AttendArguments, words, command="attend")
     from perceptio.cli.screen import print_json, print_result
-    from perceptio.runs.attend import attend_file
+    from perceptio.runs.attend import attend_file, check_suffix
 
+    path = chosen.out or Path(f"{chosen.file.stem}-attention.png")
+    check_suffix(path)
+    for extra, suffix in ((chosen.movie, ".mp4"), (chosen.npz, ".npz")):
+        if extra is not None:
+            check_suffix(extra, (suffix,))
     try:
         attention = attend_file(
             chosen.run,
@@ -84,11 +90,13 @@ def main(words: Sequence[str]) -> int:
         raise FileError(f"{chosen.file}: {error}") from error
     except ValueError as error:
         raise UsageError(str(error)) from error
-    path = chosen.out or Path(f"{chosen.file.stem}-attention.png")
-    # The film first: where nothing moves, nothing is left behind.
-    films = attention.film(chosen.movie) if chosen.movie is not None else []
-    pictures = attention.draw(path, overlay=chosen.overlay)
-    numbers = attention.save_numbers(chosen.npz) if chosen.npz is not None else []
+    # Before the first is written: where one cannot be, nothing is left behind.
+    for place in (chosen.movie, path, chosen.npz):
+        if place is not None:
+            attention.places(place)
+    films = attention.save(chosen.movie) if chosen.movie is not None else []
+    pictures = attention.save(path, overlay=chosen.overlay)
+    numbers = attention.save(chosen.npz) if chosen.npz is not None else []
     shown = next(iter(attention.streams.values())).maps
     if chosen.json:
         print_json(

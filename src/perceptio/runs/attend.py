@@ -21,6 +21,8 @@ from perceptio.runs.model_file import find_model_file, read_model
 from perceptio.runs.predict import Asked, samples_of
 
 SHOWN_LATENTS = 8
+SUFFIXES = (".png", ".npz", ".mp4")
+"""What attention is saved as: a picture, numbers, a film."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,67 +44,72 @@ class StreamAttention:
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """Maps of one sample by stream."""
+    """Maps of one sample by stream.
+
+    Attributes:
+        sources: files that it was made from; none of them is written to.
+    """
 
     streams: Mapping[str, StreamAttention]
     title: str
-
-    def draw(self, path: Path, *, overlay: bool = False) -> list[Path]:
-        """Writes a PNG and returns where; of several streams one each, with the stream's name before the suffix."""
-        written = []
-        for name, stream in self.streams.items():
-            place = _place(path, name, of=len(self.streams))
-            title = self.title if len(self.streams) == 1 else f"{self.title}: {name}"
-            draw_attention(stream.picture, stream.maps, place, overlay=overlay, title=title)
-            written.append(place)
-        return written
+    sources: tuple[Path, ...] = ()
 
     def save(self, path: str | Path, *, overlay: bool = False) -> list[Path]:
-        """Writes what the suffix says: .png a picture, .npz numbers, .mp4 a film; returns where, as `draw` does.
+        """Writes what the suffix says: .png a picture, .npz numbers, .mp4 a film; returns where, as `places` does.
 
         Args:
             overlay: maps over the picture instead of beside it.
 
         Raises:
-            UsageError: another suffix, an overlay of what is no picture, or a film of what does not move.
+            UsageError: as `places`, or an overlay of what is no picture.
         """
         path = Path(path)
         suffix = path.suffix.lower()
-        if overlay and suffix != ".png":
+        if overlay and suffix in SUFFIXES and suffix != ".png":
             raise UsageError(f"overlay has no effect on {path.name!r}; only a .png has one")
-        if suffix == ".png":
-            return self.draw(path, overlay=overlay)
-        if suffix == ".npz":
-            return self.save_numbers(path)
-        if suffix == ".mp4":
-            return self.film(path)
-        raise UsageError(f"attention is saved as .png, .npz or .mp4, got {path.name!r}")
+        places = self.places(path)
+        for name, place in places.items():
+            stream = self.streams[name]
+            if suffix == ".png":
+                title = self.title if len(places) == 1 else f"{self.title}: {name}"
+                draw_attention(stream.picture, stream.maps, place, overlay=overlay, title=title)
+            elif suffix == ".npz":
+                save_attention_npz(place, stream.maps, stream.picture, stream.scores)
+            else:
+                _film(place, stream)
+        return list(places.values())
 
-    def save_numbers(self, path: Path) -> list[Path]:
-        """Writes the numbers as npz and returns where, as `draw` does."""
-        written = []
-        for name, stream in self.streams.items():
-            place = _place(path, name, of=len(self.streams))
-            save_attention_npz(place, stream.maps, stream.picture, stream.scores)
-            written.append(place)
-        return written
-
-    def film(self, path: Path) -> list[Path]:
-        """Writes an mp4 and returns where; where several streams move one each, with the name before the suffix.
+    def places(self, path: Path) -> dict[str, Path]:
+        """Returns where each stream would be written; where there are several, with the name before the suffix.
 
         Raises:
-            UsageError: nothing moves.
+            UsageError: another suffix than .png, .npz or .mp4, a film of what does not move, or a place that is one of
+                the sources.
         """
-        moving = {name: stream.films for name, stream in self.streams.items() if stream.films is not None}
-        if not moving:
-            raise UsageError(f"nothing in {self.title} moves, so that there is nothing to film; leave --movie away")
-        written = []
-        for name, films in moving.items():
-            maps = np.array([[film.maps for film in of_step] for of_step in films])
-            place = _place(path, name, of=len(moving))
-            write_attention_movie(place, films[0][0].pictures, maps, films[0][0].frames_per_second)
-            written.append(place)
-        return written
+        check_suffix(path)
+        shown = {name: stream for name, stream in self.streams.items() if stream.films or path.suffix.lower() != ".mp4"}
+        if not shown:
+            raise UsageError(f"nothing in {self.title} moves, so that there is nothing to film; leave the .mp4 away")
+        places = {name: _place(path, name, of=len(shown)) for name in shown}
+        for place in places.values():
+            if any(place.exists() and source.exists() and place.samefile(source) for source in self.sources):
+                raise UsageError(f"{place} is a file that attention is shown of; write to another one")
+        return places
+
+
+def check_suffix(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Raises UsageError where attention is not saved under such a name."""
+    if path.suffix.lower() not in suffixes:
+        *others, last = suffixes
+        known = f"{', '.join(others)} or {last}" if others else f"{last} here"
+        raise UsageError(f"attention is saved as {known}, got {path.name!r}")
+
+
+def _film(place: Path, stream: StreamAttention) -> None:
+    assert stream.films is not None, "places() gives those that move"
+    maps = np.array([[film.maps for film in of_step] for of_step in stream.films])
+    first = stream.films[0][0]
+    write_attention_movie(place, first.pictures, maps, first.frames_per_second)
 
 
 def attend_file(
@@ -145,7 +152,8 @@ def attend_file(
         cross_attends=[number - 1 for number in cross_attends],
         softmax=softmax,
     )
-    return Attention(streams=found, title=name.name)
+    table = () if isinstance(file, Mapping) else (file,)
+    return Attention(streams=found, title=name.name, sources=(*table, *items.values()))
 
 
 def attention_of(

@@ -153,6 +153,6 @@ def _draw_attention(run: Finished, model: Perceiver, measured: Measured) -> tupl
         attention = Attention(streams=attention_of(model, view, run.reader.streams), title=shown)
         pictures += [
             Picture(path=path, caption=f"What latents attend to in {shown}.")
-            for path in attention.draw(run.folder.plots / f"attention_{number}.png")
+            for path in attention.save(run.folder.plots / f"attention_{number}.png")
         ]
     return tuple(pictures)

@@ -117,7 +117,7 @@ def test_it_trains_evaluates_predicts_and_attends(folder: Path, tmp_path: Path):
     assert sum(true == label for true, label, _ in labels) >= 30
     assert [error for *_, error in labels if error] == ["holds 3 values; expected 31"]
     attention = run.attend(folder / "disc" / "03.PULSE")
-    (picture,) = attention.draw(tmp_path / "attention.png")
+    (picture,) = attention.save(tmp_path / "attention.png")
     assert picture.stat().st_size > 1_000
     assert attention.streams["pulse"].scores.shape[2:] == (31,)
     assert (tmp_path / "run" / "report.html").is_file()

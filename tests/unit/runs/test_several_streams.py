@@ -187,14 +187,14 @@ def test_a_folder_without_samples_has_an_answer_too(result: RunResult, folder: P
 
 def test_each_stream_has_its_own_attention(result: RunResult, folder: Path, tmp_path: Path):
     attention = attend_file(result.folder, folder / "frame" / "01.png")
-    pictures, numbers = attention.draw(tmp_path / "maps.png"), attention.save(tmp_path / "maps.npz")
+    pictures, numbers = attention.save(tmp_path / "maps.png"), attention.save(tmp_path / "maps.npz")
     assert [path.name for path in pictures] == ["maps-image.png", "maps-array.png"]
     assert [path.name for path in numbers] == ["maps-image.npz", "maps-array.npz"]
     assert {name: stream.scores.shape[2:] for name, stream in attention.streams.items()} == {
         "image": (16, 16), "array": (67,)
     }  # fmt: skip
     alone = attend_file(result.folder, folder / "disc" / "03.png")
-    assert [path.name for path in alone.draw(tmp_path / "alone.png")] == ["alone.png"]
+    assert [path.name for path in alone.save(tmp_path / "alone.png")] == ["alone.png"]
 
 
 def test_the_only_stream_that_moves_is_filmed_under_the_name_that_was_given(
