@@ -530,13 +530,24 @@ def test_completion_works_in_bash(tell: Tell, tmp_path: Path):
         (["perceptio", "train", "fashion-s"], ["fashion-sample"]),
         (["perceptio", "predict", "--to"], ["--top"]),
         (["perceptio", "completion", ""], ["bash", "zsh", "fish"]),
+        (["perceptio", "data", "ch"], ["check"]),
+        (["perceptio", "data", "check", "--"], ["--full", "--quiet", "--json", "--help", "--debug"]),
+        (["perceptio", "data", "check", "--sh"], []),
+        (["perceptio", "data", "pack", "--sh"], ["--shard-bytes"]),
+        (["perceptio", "data", "pack", "--fu"], []),
+        (["perceptio", "data", "pack", "a", "b", "--split.by", ""], ["file", "folder", "group"]),
     ):
         words = " ".join(f"'{word}'" for word in line)
         code = f"source {script}; COMP_WORDS=({words}); COMP_CWORD={len(line) - 1}; _perceptio; echo ${{COMPREPLY[@]}}"
         done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=30, check=True)
         assert (done.stdout.split(), done.stderr) == (wanted, ""), line
-    assert "compdef _perceptio perceptio" in tell("completion", "zsh").out
-    assert "-l image.size" in tell("completion", "fish").out
+    zsh, fish = tell("completion", "zsh").out, tell("completion", "fish").out
+    assert "compdef _perceptio perceptio" in zsh
+    (check,) = re.findall(r"'data check'\) options=\((.*)\) ;;", zsh)
+    assert ("--full:" in check, "--shard-bytes:" in check) == (True, False)
+    assert "-l image.size" in fish
+    checking = "complete -c perceptio -n '__fish_seen_subcommand_from data; and __fish_seen_subcommand_from check' -l "
+    assert (f"{checking}full " in fish, f"{checking}shard-bytes " in fish) == (True, False)
 
 
 def test_the_weights_file_alone_predicts(trained: Trained, tell: Tell, mixed: Path, tmp_path: Path):

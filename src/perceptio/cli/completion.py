@@ -1,7 +1,7 @@
 """perceptio completion."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -40,6 +40,8 @@ class _Command:
     options: tuple[Option, ...]
     words: tuple[str, ...]
     """Words that its first place may hold, beside files."""
+    actions: Mapping[str, tuple[Option, ...]]
+    """The options of those of its words that have options of their own."""
 
     @property
     def choices(self) -> dict[str, list[str]]:
@@ -78,19 +80,24 @@ def _commands() -> list[_Command]:
         first = {
             "train": tuple(RECIPES),
             "info": tuple(RECIPES),
-            "data": ("pack", "check"),
             "completion": ("bash", "zsh", "fish"),
         }
-        found.append(_Command(name, what, known, first.get(name, ())))
+        actions = {action: module.options((action,)) for action in getattr(module, "ACTIONS", ())}
+        found.append(_Command(name, what, known, first.get(name, tuple(actions)), actions))
     return found
 
 
-def _names(command: _Command) -> list[str]:
-    return [*(option.name for option in command.options if not option.is_positional), "--help", "-H", "--debug"]
+def _names(options: Sequence[Option]) -> list[str]:
+    return [*(option.name for option in options if not option.is_positional), "--help", "-H", "--debug"]
 
 
 def _bash(commands: Sequence[_Command]) -> str:
-    options = "\n".join(f'        {each.name}) options="{" ".join(_names(each))}" ;;' for each in commands)
+    options = "\n".join(f'        {each.name}) options="{" ".join(_names(each.options))}" ;;' for each in commands)
+    of_actions = "\n".join(
+        f'        "{each.name} {action}") options="{" ".join(_names(own))}" ;;'
+        for each in commands
+        for action, own in each.actions.items()
+    )
     words = "\n".join(f'        {each.name}) words="{" ".join(each.words)}" ;;' for each in commands if each.words)
     values = "\n".join(
         f'        "{each.name} {option}") words="{" ".join(choices)}"; only=1 ;;'
@@ -107,6 +114,9 @@ _perceptio() {{
     fi
     case "${{COMP_WORDS[1]}}" in
 {options}
+    esac
+    case "${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" in
+{of_actions}
     esac
     case "${{COMP_WORDS[1]}}" in
 {words}
@@ -125,9 +135,11 @@ complete -o bashdefault -o default -F _perceptio perceptio"""
 
 def _zsh(commands: Sequence[_Command]) -> str:
     described = " ".join(_quoted(f"{each.name}:{each.what}") for each in commands)
-    options = "\n".join(
-        f"    {each.name}) options=(" + " ".join(_quoted(f"{name}:{text}") for name, text in _described(each)) + ") ;;"
+    options = "\n".join(f"    {each.name}) options=({_described(each.options)}) ;;" for each in commands)
+    of_actions = "\n".join(
+        f"    '{each.name} {action}') options=({_described(own)}) ;;"
         for each in commands
+        for action, own in each.actions.items()
     )
     words = "\n".join(f"    {each.name}) compadd -- {' '.join(each.words)} ;;" for each in commands if each.words)
     values = "\n".join(
@@ -142,6 +154,9 @@ _perceptio() {{
   if (( CURRENT == 2 )); then _describe command commands; return; fi
   case $words[2] in
 {options}
+  esac
+  case "$words[2] $words[3]" in
+{of_actions}
   esac
   case "$words[2] $words[CURRENT-1]" in
 {values}
@@ -161,21 +176,29 @@ def _fish(commands: Sequence[_Command]) -> str:
         f"complete -c perceptio -n __fish_use_subcommand -f -a {each.name} -d {_quoted(each.what)}" for each in commands
     ]
     for each in commands:
-        seen = f"complete -c perceptio -n '__fish_seen_subcommand_from {each.name}'"
+        seen = f"__fish_seen_subcommand_from {each.name}"
         if each.words:
-            lines.append(f"{seen} -a {_quoted(' '.join(each.words))}")
-        choices = each.choices
-        for option in each.options:
-            if option.is_positional:
-                continue
-            value = f" -x -a {_quoted(' '.join(choices[option.name]))}" if option.name in choices else " -r"
-            value = "" if num_words(option.hint) == 0 else value
-            lines.append(f"{seen} -l {option.name[2:]}{value} -d {_quoted(option.summary)}")
+            lines.append(f"complete -c perceptio -n '{seen}' -a {_quoted(' '.join(each.words))}")
+        none = f"; and not __fish_seen_subcommand_from {' '.join(each.actions)}" if each.actions else ""
+        lines += _fish_options(seen + none, each.options, each.choices)
+        for action, own in each.actions.items():
+            lines += _fish_options(f"{seen}; and __fish_seen_subcommand_from {action}", own, each.choices)
     return "\n".join(lines)
 
 
-def _described(command: _Command) -> list[tuple[str, str]]:
-    return [(option.name, option.summary) for option in command.options if not option.is_positional]
+def _fish_options(seen: str, options: Sequence[Option], choices: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = []
+    for option in options:
+        if option.is_positional:
+            continue
+        value = f" -x -a {_quoted(' '.join(choices[option.name]))}" if option.name in choices else " -r"
+        value = "" if num_words(option.hint) == 0 else value
+        lines.append(f"complete -c perceptio -n '{seen}' -l {option.name[2:]}{value} -d {_quoted(option.summary)}")
+    return lines
+
+
+def _described(options: Sequence[Option]) -> str:
+    return " ".join(_quoted(f"{option.name}:{option.summary}") for option in options if not option.is_positional)
 
 
 def _quoted(text: str) -> str:
