@@ -1,7 +1,7 @@
 """Fuzzes what is parsed in Python itself, guided by coverage (atheris, libFuzzer): the readers of text and of tar.
 
     pip install atheris
-    PYTHONPATH=src:tests python benchmarks/guided_fuzz.py vrml --minutes 10
+    python benchmarks/guided_fuzz.py vrml --minutes 10
 
 A text must be read or refused with the error that its reader promises; anything else ends the campaign with the input
 in a file. 10 s or 2 GiB for one input count as well. Targets: see TARGETS.
@@ -13,12 +13,18 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import atheris
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-with atheris.instrument_imports(include=["perceptio"]):
+try:
+    import atheris
+except ImportError:  # main() says how to install it; --help needs none
+    atheris = None
+
+with nullcontext() if atheris is None else atheris.instrument_imports(include=["perceptio"]):
     from perceptio.data.limits import Limits
     from perceptio.data.manifest import read_manifest
     from perceptio.data.shards.index import read_index, shard_names
@@ -99,6 +105,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    if atheris is None:
+        parser.error("this campaign needs atheris: pip install atheris")
     target = TARGETS[arguments.target]
     folder = Path(tempfile.mkdtemp(prefix="guided-fuzz-"))
     for number, seed in enumerate(target.seeds()):

@@ -27,7 +27,7 @@ from perceptio.data.sources import open_source
 from perceptio.modalities.image import ImageModality
 from perceptio.modalities.streams import StreamReader, single_stream
 
-BATCH_SIZE = 250
+BATCH_SIZE = 250  # at most
 CLASSES = 10
 EPOCHS = 2
 SIDE = 32
@@ -67,9 +67,11 @@ def memory() -> Iterator[tuple[str, float]]:
 def two_epochs(source: Source, workers: int, blocks: ShardBlocks | None, what: str) -> None:
     reader = StreamReader(single_stream(ImageModality(size=(SIDE, SIDE), randaugment_layers=0)), LIMITS)
     samples = TrainingSamples(source, source.records, reader, seed=0)
-    per_epoch = len(samples) // BATCH_SIZE
+    # One that divides their number: an epoch then shows each of them once.
+    batch_size = next(size for size in range(min(BATCH_SIZE, len(samples)), 0, -1) if len(samples) % size == 0)
+    per_epoch = len(samples) // batch_size
     order = TrainingOrder(
-        seed=0, num_samples=len(samples), batch_size=BATCH_SIZE, num_micro_batches=1, first_step=0,
+        seed=0, num_samples=len(samples), batch_size=batch_size, num_micro_batches=1, first_step=0,
         num_steps=EPOCHS * per_epoch, blocks=blocks,
     )  # fmt: skip
     seen = np.zeros((EPOCHS, len(samples)), np.int64)
@@ -83,7 +85,7 @@ def two_epochs(source: Source, workers: int, blocks: ShardBlocks | None, what: s
         if step % shown == shown - 1 or step == 0:
             shares = ", ".join(f"{name} {size:.0f}" for name, size in memory())
             print(f"  {what}, step {step + 1:,} of {EPOCHS * per_epoch:,}: MB {shares}", flush=True)
-    total = EPOCHS * per_epoch * BATCH_SIZE - first
+    total = EPOCHS * per_epoch * batch_size - first
     rate = total / (time.monotonic() - began)
     once = bool((seen == 1).all())
     print(f"{what}: {rate:,.0f} samples/s; first batch after {began - begin:.1f} s; each sample once an epoch: {once}")
@@ -97,6 +99,8 @@ def main() -> None:
     parser.add_argument("--shard-bytes", type=int, default=16 * 2**20)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    if arguments.samples < 2 * CLASSES:
+        parser.error(f"--samples must be at least {2 * CLASSES}, two a class: got {arguments.samples}")
     os.environ["XDG_CACHE_HOME"] = str(arguments.out / "cache")
     folder, shards = arguments.out / "folder", arguments.out / "shards"
     if not folder.exists():

@@ -6,6 +6,7 @@ Each node has a folder of its own as its working directory, and the run folder i
 stopped by a signal on the second node, goes on, and is compared with one process.
 """
 
+import argparse
 import socket
 import sys
 import tempfile
@@ -44,6 +45,7 @@ def both(folder: Path, leg: int, *arguments: str, trouble: Trouble | None = None
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         prepare(folder)
