@@ -12,7 +12,7 @@ from threading import Thread
 @contextmanager
 def served(folder: Path, *, parts: bool = True) -> Iterator[str]:
     """Serves a folder and gives its URL; `parts`: whether requests for parts of files (HTTP Range) are answered so."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, folder, parts))
+    server = _Server(("127.0.0.1", 0), partial(_Handler, folder, parts))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -21,6 +21,13 @@ def served(folder: Path, *, parts: bool = True) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has read enough goes; nobody needs to read about it."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -13,7 +13,7 @@ from perceptio.data.failures import NetworkError, as_file_error, patiently
 from perceptio.data.limits import check_size
 from perceptio.data.names import printable
 from perceptio.data.shards.tar import BLOCK_BYTES, check_member_header
-from perceptio.errors import FileError, MissingExtraError, UsageError
+from perceptio.errors import DataError, FileError, MissingExtraError, UsageError
 
 SCHEMES = ("file", "http", "https", "s3")
 TRIES = 6
@@ -26,6 +26,8 @@ TRY_SECONDS = 120.0
 FETCH_BYTES = 4 * 2**20
 """Most that is fetched at once; the members of usual sets are smaller."""
 _KEPT_BLOCKS = 4
+_SERVING_PARTS: set[str] = set()
+"""Servers that have sent a part of a file to this process."""
 _PASSING_STATUS = frozenset({408, 425, 429})
 
 _T = TypeVar("_T")
@@ -150,20 +152,50 @@ def fetch(url: str, whole_size: int, start: int, end: int) -> bytes:
 
 
 def look_at(url: str) -> RemoteShard:
-    """Asks for the size and state of a remote file; raises as `fetch`."""
+    """Asks for the size and state of a remote file.
 
-    def ask() -> RemoteShard:
+    Raises:
+        FileError, NetworkError: as `fetch`.
+        DataError: it is a shard, and its server does not serve parts of files.
+    """
+
+    def ask() -> tuple[RemoteShard, bool]:
         filesystem(url).invalidate_cache()
         # For both of its requests together: where HEAD fails, also by silence, fsspec asks once more by GET.
         info = filesystem(url).info(url, timeout=SILENCE_SECONDS)
         if info.get("size") is None:
             raise FileError("the server does not say how large it is, so that no part of it can be asked for")
-        if info.get("partial") is False:
-            raise FileError(_NO_RANGES)
         tag = next((str(info[key]) for key in ("ETag", "etag", "Last-Modified", "LastModified") if info.get(key)), "")
-        return RemoteShard(url, int(info["size"]), tag)
+        return RemoteShard(url, int(info["size"]), tag), info.get("partial") is not False
 
-    return _persistently(ask, url)
+    found, may_serve_parts = _persistently(ask, url)
+    if not (may_serve_parts and _serves_parts(found)) and url.endswith(".tar"):
+        raise DataError(
+            f"{_server_of(url)} does not serve parts of files (HTTP Range), without which no sample of a shard can be "
+            "read; copy the shards to a disk or to another server"
+        )
+    return found
+
+
+def _serves_parts(file: RemoteShard) -> bool:
+    """Asks for a byte in the middle of a file, once for each server that then sends no more than that.
+
+    Else an index beside the shards would hide, until each sample is refused on its own, that none can be read.
+    """
+    server = _server_of(file.url)
+    if server in _SERVING_PARTS or file.size < 3 or not server.startswith("http"):
+        return True
+    try:
+        fetch(file.url, file.size, 1, 2)
+    except FileError as error:
+        return str(error) != _NO_RANGES
+    _SERVING_PARTS.add(server)
+    return True
+
+
+def _server_of(url: str) -> str:
+    """Returns scheme and host of a URL."""
+    return "/".join(url.split("/", 3)[:3])
 
 
 def read_small(url: str, most_bytes: int, option: str) -> bytes:

@@ -263,9 +263,7 @@ def test_a_server_that_does_not_say_how_large_a_file_is(server: Server, monkeypa
     with pytest.raises(FileError, match=message):
         remote.look_at(url)
     monkeypatch.setattr(remote.filesystem(url), "info", lambda url, timeout: {"size": 7, "partial": False})
-    with pytest.raises(
-        FileError, match=r"^its server sends whole files only \(no Range requests\); copy the shards to"
-    ):
+    with pytest.raises(DataError, match=r"^http://127\.0\.0\.1:\d+ does not serve parts of files \(HTTP Range\)"):
         remote.look_at(url)
 
 
