@@ -181,7 +181,8 @@ def class_lines(content: bytes, name: str) -> list[str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{name} is not valid UTF-8; save it as UTF-8") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    # Some letters that a name may hold end a line for str.splitlines.
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def split_of(text: str, *, where: str) -> Split:

@@ -7,8 +7,9 @@ from perceptio.data.names import printable
 from perceptio.data.records import Record
 from perceptio.data.split_file import SplitRow, labels_cell
 from perceptio.data.splits import assign_splits
+from perceptio.errors import DataError
 from perceptio.runs.config import RunConfig
-from perceptio.runs.data import PreparedData, Survey
+from perceptio.runs.data import SPLITS, PreparedData, Survey
 
 SHOWN_NAMES = 3
 
@@ -52,8 +53,16 @@ def prepare_changed(rows: dict[str, SplitRow], survey: Survey, config: RunConfig
     """Returns changed data, split: samples keep their split; new ones train, or follow their copies and groups.
 
     Raises:
-        DataError: when what must stay together cannot.
+        DataError: when what must stay together cannot, or nothing is left of a split: others have been trained on.
     """
+    left = {rows[record.name].split for record in survey.usable if record.name in rows}
+    for split in SPLITS:
+        if split not in left:
+            had = sum(row.split == split for row in rows.values())
+            raise DataError(
+                f"all {had} {split} samples of this run are gone from {survey.data}, and no other sample can stand for "
+                "them: put some of them back, or start a new run"
+            )
     records = [_with_split(record, rows) for record in survey.usable]
     return PreparedData(
         survey=survey, splits=assign_splits(records, config.split, config.seed, survey.copies), leaks=()

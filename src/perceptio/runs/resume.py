@@ -11,7 +11,7 @@ from torch import Tensor
 
 from perceptio.data.split_file import SplitRow, read_split_rows
 from perceptio.disk import discard
-from perceptio.errors import DataError, UsageError
+from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.runs.budget import CLOSING_SECONDS, Deadline, ending_seconds, new_schedule, steps_per_epoch
 from perceptio.runs.check import check_evaluation
 from perceptio.runs.config import RunConfig
@@ -30,7 +30,7 @@ from perceptio.runs.screen import Screen
 from perceptio.runs.train import alone_in, model_facts, open_run, prepare, run_training
 from perceptio.runs.workbench import TrainOptions, Workbench, build_workbench, check_backend, check_processes
 from perceptio.training.checkpoint import Checkpoint, is_whole, read_checkpoint, read_newest_checkpoint
-from perceptio.training.checkpoint_folders import clear_leftovers, steps_in
+from perceptio.training.checkpoint_folders import clear_leftovers, leave_newer, steps_in
 from perceptio.training.metric_log import MetricLog
 from perceptio.training.processes import Processes
 
@@ -90,11 +90,15 @@ def resume_run(
                 bench = build_workbench(config, prepared, accelerator, processes, folder, options)
             bench = plan_memory(bench, shown)
             with processes.agreed():
+                if resume.epochs is not None:
+                    _check_epochs(bench, checkpoint.state.step)
                 _begin_again(bench, options, checkpoint, shown)
             for text in new_schedule(before, config, checkpoint.state.step, steps_per_epoch(bench)):
                 shown.fact("Schedule", text)
             with processes.agreed():
                 deadline = _deadline(bench, options, checkpoint, shown, began=began)
+            if resume.step is not None:
+                processes.first_does(lambda: _leave_newer(folder, checkpoint.state.step, shown))
             return run_training(bench, options, shown, resume=checkpoint, deadline=deadline)
 
 
@@ -198,6 +202,19 @@ def _read_checkpoint(folder: RunFolder, step: int | None, processes: Processes, 
     return replace(found, model=model, optimizer=optimizer, average=average)
 
 
+def _leave_newer(folder: RunFolder, step: int, screen: Screen) -> None:
+    """Removes what the run trained after a step that it goes back to: were it killed now, it would go on with that."""
+    try:
+        problems = leave_newer(folder.checkpoints, step)
+    except OSError as error:
+        raise PerceptioError(
+            f"the checkpoints after step {step} in {folder.checkpoints} cannot be removed: {error.strerror or error}. "
+            "Remove them, then go on"
+        ) from error
+    for problem in problems:
+        screen.fact("Warning", problem)
+
+
 def _clear(folder: RunFolder, screen: Screen) -> None:
     """Deletes what a kill left."""
     for problem in [*clear_leftovers(folder.checkpoints, is_whole), *_clear_half_written(folder)]:
@@ -236,6 +253,17 @@ def _begin_again(bench: Workbench, options: TrainOptions, checkpoint: Checkpoint
         _restore_best(bench, checkpoint)
         resumed = [*folder.read_facts().get("resumed", []), exact]
         folder.update_facts({"resumed": resumed, "surroundings": surroundings(bench, options)})
+
+
+def _check_epochs(bench: Workbench, step: int) -> None:
+    """Raises UsageError when more is done than the whole run is to have: its config would tell of another run."""
+    epochs, an_epoch = bench.config.epochs, steps_per_epoch(bench)
+    if max(1, round(epochs * an_epoch)) < step:
+        others = ", ".join(map(str, steps_in(bench.folder.checkpoints)))
+        raise UsageError(
+            f"--epochs {epochs:g} are fewer than the {step / an_epoch:g} that step {step} stands at; ask for more, or "
+            f"go back with --step (there are {others}; an epoch has {an_epoch} steps)"
+        )
 
 
 def _num_micro_batches(bench: Workbench, *sizes: int | None) -> int:

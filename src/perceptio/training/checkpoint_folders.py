@@ -58,6 +58,23 @@ def clear_leftovers(folder: Path, is_whole: Callable[[Path, int, Disk], bool], d
     return [problem for problem in problems if problem is not None]
 
 
+def leave_newer(folder: Path, step: int, *, disk: Disk = DISK) -> list[str]:
+    """Removes the checkpoints after a step, for a run that goes on from it another way: none may be gone on with later.
+
+    Returns:
+        What could not be deleted, and why. It has no checkpoint's name any more.
+
+    Raises:
+        OSError: one keeps its name.
+    """
+    for newer in steps_in(folder, disk):
+        if newer > step:
+            move(step_folder(folder, newer), aside(step_folder(folder, newer), "pruned"), disk)
+    disk.sync_folder(folder)
+    problems = [discard(path, disk) for path, kind, _ in _leftovers(folder, disk) if kind == "pruned"]
+    return [problem for problem in problems if problem is not None]
+
+
 def prune(folder: Path, *, newest: int, best: int | None, keep: int = KEEP, disk: Disk = DISK) -> list[str]:
     """Removes all checkpoints but the newest, the best, and the best as each of the newest knows it.
 

@@ -1,6 +1,7 @@
 """Going on with a run, in this process: what is refused, what is told, what is put right."""
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from perceptio.data.split_file import read_split_rows
 from perceptio.disk import FolderLock
 from perceptio.errors import DataError, PerceptioError, UsageError
 from perceptio.runs.folder import RunFolder
@@ -101,6 +103,54 @@ def test_from_an_earlier_step_it_comes_to_the_same_end(scene: Scene):
     assert (result.ended, after.state.step) == ("finished", 6)
 
 
+def test_what_a_run_goes_back_from_is_never_gone_on_with(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    """Even where it is killed before its next checkpoint: it had been told that the later weights went wrong."""
+
+    def killed(*given: object, **named: object) -> RunResult:
+        raise KeyboardInterrupt
+
+    folder = RunFolder(scene.run)
+    with monkeypatch.context() as patch:
+        patch.setattr("perceptio.runs.resume.run_training", killed)
+        with pytest.raises(KeyboardInterrupt):
+            go_on(scene, step=2)
+    assert [path.name for path in folder.checkpoints.iterdir()] == ["step-000000002"]
+    _, screen = go_on(scene)
+    assert screen.under("Resume") == [f"{scene.run} at step 2, bit for bit as if never stopped"]
+
+
+def test_a_step_with_nothing_left_to_do_is_where_the_run_stands(scene: Scene):
+    go_on(scene, step=2, epochs=1.0)
+    _, screen = go_on(scene, epochs=3.0)
+    assert screen.under("Resume") == [f"{scene.run} at step 2, bit for bit as if never stopped"]
+    assert [row["epoch"] for row in MetricLog(RunFolder(scene.run).metrics).rows()] == [1, 2, 3]
+
+
+def test_checkpoints_that_cannot_be_left_behind_are_said(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*given: object, **named: object) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("perceptio.runs.resume.leave_newer", refuse)
+    checkpoints = RunFolder(scene.run).checkpoints
+    message = (
+        f"the checkpoints after step 2 in {checkpoints} cannot be removed: Permission denied. Remove them, then go on"
+    )
+    with pytest.raises(PerceptioError, match=f"^{re.escape(message)}$"):
+        go_on(scene, step=2)
+
+
+def test_fewer_epochs_than_are_done_are_refused(scene: Scene):
+    message = (
+        "--epochs 2 are fewer than the 3 that step 6 stands at; ask for more, or go back with --step (there are 6, 4, "
+        "2; an epoch has 2 steps)"
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(message)}$"):
+        go_on(scene, epochs=2.0)
+    assert RunFolder(scene.run).read_config().epochs == 3.0
+    _, screen = go_on(scene, step=4, epochs=2.0)
+    assert screen.under("Resume") == [f"{scene.run} at step 4, not bit-exact: epochs 3.0 -> 2.0"]
+
+
 def test_more_epochs_are_said_not_to_be_exact(scene: Scene):
     _, screen = go_on(scene, epochs=4.0)
     assert screen.under("Resume") == [f"{scene.run} at step 6, not bit-exact: epochs 3.0 -> 4.0"]
@@ -159,6 +209,21 @@ def test_changes_that_are_accepted_are_what_the_run_says_of_its_data(scene: Scen
     assert sum(n for of_split in before["counts"].values() for n in of_split.values()) == 1 + sum(
         n for of_split in after["counts"].values() for n in of_split.values()
     )
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_samples_that_were_trained_on_never_stand_for_those_that_are_gone(scene: Scene, split: str):
+    rows = read_split_rows(scene.run / "split.csv")
+    gone = [name for name, row in rows.items() if row.split == split]
+    for name in gone:
+        (scene.pictures / name).unlink()
+    message = (
+        f"all {len(gone)} {split} samples of this run are gone from {scene.pictures}, and no other sample can stand "
+        "for them: put some of them back, or start a new run"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        go_on(replace_source(scene), accept_changes=True)
+    assert read_split_rows(scene.run / "split.csv") == rows
 
 
 def test_every_kind_of_change_is_named(scene: Scene):

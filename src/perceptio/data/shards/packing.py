@@ -27,7 +27,7 @@ from perceptio.data.shards.scan import ABOUT, KEPT_FACTS, Label, ShardTable, spl
 from perceptio.data.shards.source import splits_of
 from perceptio.data.shards.tar import BLOCK_BYTES
 from perceptio.disk import discard, refusal, replace_file, way_out
-from perceptio.errors import FileError, PerceptioError, UsageError
+from perceptio.errors import DataError, FileError, PerceptioError, UsageError
 from perceptio.randomness import generator
 
 SHARD_BYTES = 256 * 2**20
@@ -86,11 +86,17 @@ def pack(
 
     Raises:
         UsageError: `out` is not empty, or `shard_bytes` too small.
-        DataError: the disk or the network that samples come from fails again and again.
+        DataError: a class has blanks around its name, or the disk or the network that samples come from fails again and
+            again.
         PerceptioError: the disk refuses what is written to it.
     """
     if shard_bytes < 2**16:
         raise UsageError(f"--shard-bytes must be at least 65,536: got {shard_bytes:,}")
+    for label in source.classes:
+        if label != label.strip():
+            raise DataError(
+                f"the class {label!r} has blanks around its name, which {CLASSES_NAME} cannot hold; rename it"
+            )
     _make_empty(out)
     work = _Packing(source=source, out=out, limits=limits or Limits(), shard_bytes=shard_bytes)
     given = {record.name: splits[record.name] if splits else record.split for record in source.records}

@@ -108,6 +108,8 @@ class _Gathering:
         self.by_folder = not any(label is not None for table in tables for label in table.labels)
         self.multi_label = any(isinstance(label, list) for table in tables for label in table.labels)
         self.depth = _common_depth(tables) if self.by_folder else 0
+        self.known = frozenset(self.class_names)
+        self.by_place = _are_places(tables, self.class_names)
         names = Counter(name for table in tables for name in table.names)
         self.by_shard = any(count > 1 for count in names.values())
         for number, table in enumerate(tables):
@@ -181,21 +183,20 @@ class _Gathering:
             return (folders[0],)
         if label is None:
             raise FileError("has no label: no .cls member, no label in a .json member, no .txt member")
-        named = tuple(self._class(value) for value in (label if isinstance(label, list) else [label]))
-        return tuple(dict.fromkeys(named))
-
-    def _class(self, value: str) -> str:
         if not self.class_names:
-            return value
+            return (label,) if isinstance(label, str) else tuple(dict.fromkeys(label))
+        if isinstance(label, str):
+            return (self._class(label, is_place=self.by_place),)
+        # Several labels are written by their names, and numbers may be names.
+        return tuple(dict.fromkeys(self._class(value, is_place=value not in self.known) for value in label))
+
+    def _class(self, value: str, *, is_place: bool) -> str:
+        number = _number(value)
+        if is_place and number is not None and number < len(self.class_names):
+            return self.class_names[number]
         if value in self.known:
             return value
-        if value.isdecimal() and len(value) < 10 and int(value) < len(self.class_names):
-            return self.class_names[int(value)]
         raise FileError(f"has the label {printable(value)[:40]!r}, which {CLASSES_NAME} does not name")
-
-    @property
-    def known(self) -> frozenset[str]:
-        return frozenset(self.class_names)
 
     def _count_lost(self, tables: Sequence[ShardTable]) -> None:
         """Adds what is lost with its shard: by name where the index lists it, else as a number under the shard's name.
@@ -239,6 +240,21 @@ class _Gathering:
         if self.skipped:
             return f": {self.skipped[0].name}: {self.skipped[0].reason}"
         return "".join(self._notes(tables)[-1:]).join((" (", ")"))
+
+
+def _number(label: str) -> int | None:
+    return int(label) if label.isdecimal() and len(label) < 10 else None
+
+
+def _are_places(tables: Sequence[ShardTable], class_names: Sequence[str]) -> bool:
+    """Returns whether labels that are numbers are lines of classes.txt, and not the names of classes.
+
+    Decided for all of a set at once, since the names may be numbers themselves, in another order (1, 10, 11, 2): where
+    one number is a name and no line, all are names.
+    """
+    labels = {label for table in tables for label in table.labels if isinstance(label, str)}
+    names = labels & set(class_names)
+    return all(number < len(class_names) for number in map(_number, names) if number is not None)
 
 
 def _probably_held(left: int, known: Sequence[int]) -> int:

@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from perceptio.data.shards.checking import check_index
 from perceptio.data.shards.packing import pack
 from perceptio.data.shards.patterns import find_shards
 from perceptio.data.sources import open_source
-from perceptio.errors import PerceptioError, UsageError
+from perceptio.errors import DataError, PerceptioError, UsageError
 from support.samples import ArraySource
 from support.shards import content_of, labels_of, read, write_tar
 
@@ -121,6 +121,26 @@ def test_samples_of_several_files_groups_and_several_labels(make_tree, tmp_path:
         for part, item in shards.load(record).items():
             with item.open() as stream:
                 assert stream.read() == source.load(original)[part].read_bytes()
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("numbers", [range(12), range(1, 6), (10, 11, 12)])
+def test_classes_whose_names_are_numbers_stay_what_they_are(
+    make_tree, tmp_path: Path, numbers: Sequence[int], several: bool
+) -> None:
+    folder = make_tree(*(f"{number}/{n}.jpg" for number in numbers for n in range(2)))
+    if several:
+        rows = [f"{number}/{n}.jpg,{number};{numbers[0]}" for number in numbers for n in range(2)]
+        (folder / "metadata.csv").write_text("\n".join(["file,labels", *rows]) + "\n")
+    packed(folder, tmp_path / "out")
+    assert labels_of(read(tmp_path / "out")) == {record.name: record.labels for record in open_folder(folder).records}
+
+
+def test_blanks_around_a_class_name_are_refused(make_tree, tmp_path: Path) -> None:
+    message = r"^the class 'cat ' has blanks around its name, which classes\.txt cannot hold; rename it$"
+    with pytest.raises(DataError, match=message):
+        packed(make_tree("cat /1.jpg", "dog/1.jpg"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_parts_of_one_kind_keep_apart(make_tree, tmp_path: Path) -> None:

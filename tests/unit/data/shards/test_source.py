@@ -302,6 +302,14 @@ def test_nothing_to_learn_from(make_shards) -> None:
         read(make_shards({"a.tar": {"1.jpg": b"x"}}))
 
 
+def test_numbers_are_lines_of_classes_txt_unless_one_is_a_name_and_no_line(make_shards) -> None:
+    members = {"1.jpg": b"1", "1.cls": b"1", "2.jpg": b"2", "2.cls": b"2", "3.jpg": b"3", "3.cls": b"3"}
+    by_place = read(make_shards({"a.tar": members}, "7\n3\n1\n2\n"))
+    assert [labels for _, labels in sorted(labels_of(by_place).items())] == [("3",), ("1",), ("2",)]
+    by_name = read(make_shards({"a.tar": members}, "3\n1\n2\n"))
+    assert [labels for _, labels in sorted(labels_of(by_name).items())] == [("1",), ("2",), ("3",)]
+
+
 def test_classes_txt_must_be_a_list_of_names(make_shards) -> None:
     members = {"a.tar": {"1.jpg": b"1", "1.cls": b"0", "2.jpg": b"1", "2.cls": b"1"}}
     with pytest.raises(DataError, match=r"^classes\.txt names 'cat' twice; every class needs its own name$"):
