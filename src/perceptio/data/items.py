@@ -78,7 +78,9 @@ def version_of(file: File) -> str:
         return "\0".join((file.shard.version, str(file.offset), str(file.size)))
     resolved = file.resolve()
     status = resolved.stat()
-    return "\0".join((str(resolved), str(status.st_size), str(status.st_mtime_ns)))
+    # The time of change cannot be set back, as that of modification is by cp -p and archives.
+    times = (str(status.st_mtime_ns), str(status.st_ctime_ns))
+    return "\0".join((str(resolved), str(status.st_size), *times))
 
 
 class Window(io.RawIOBase):

@@ -176,6 +176,8 @@ def _part(shape: Any, matrix: np.ndarray, limits: Limits) -> "_Part":
     if kind == "vertex":
         colours = _colour_shares(shape.visual.vertex_colors)
     vertices = vertices @ matrix[:3, :3].T + matrix[:3, 3]
+    if np.linalg.det(matrix[:3, :3]) < 0:
+        faces = faces[:, ::-1]  # a mirrored shape; its outside must stay outside
     if kind == "face":
         vertices, faces, colours = _per_corner(
             vertices, faces, np.asarray(shape.visual.face_colors)[:, :3] / 255.0, limits

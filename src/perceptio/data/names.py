@@ -1,6 +1,7 @@
 """Names of files, classes and splits: which count, which do not, and how they are shown."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -129,8 +130,8 @@ def check_classes(classes: Iterable[str], limits: Limits, *, where: str) -> tupl
     """Returns the class names sorted bytewise.
 
     Raises:
-        DataError: fewer than two or too many classes, or a name that is empty, too long or
-            holds a hidden character.
+        DataError: fewer than two or too many classes, or a name that is empty, too long or that
+            holds a hidden character or looks like another.
     """
     names = tuple(sorted(set(classes), key=bytewise))
     if len(names) > limits.max_classes:
@@ -147,6 +148,14 @@ def check_classes(classes: Iterable[str], limits: Limits, *, where: str) -> tupl
             )
         if printable(name) != name:
             raise DataError(f"{where} has a class name with unprintable characters: {printable(name)}; rename it")
+    alike: dict[str, str] = {}
+    for name in names:
+        other = alike.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise DataError(
+                f"{where} has the class {printable(name)} twice, its letters composed otherwise in Unicode "
+                f"({other!a} and {name!a}); give them one name"
+            )
     if len(names) < 2:
         found = f"only one class, {names[0]}" if names else "no class"
         raise DataError(f"{where} has {found}; there must be at least two to tell apart")

@@ -105,6 +105,8 @@ def _plain(value: Any) -> Cell:
 
 def _plain_item(value: Any) -> str | int | None:
     plain: Any = plain_number(value) if isinstance(value, float) else value
+    if isinstance(plain, bytes):
+        plain = plain.decode("utf-8")  # text in a column of bytes, as older writers leave it
     return plain if plain is None or type(plain) in (str, int) else str(plain)
 
 

@@ -57,7 +57,7 @@ def find_units(
             one, other = sorted((find(present[0]), find(name)), key=bytewise)
             leader[other] = one
 
-    for names in [*duplicates, *_groups(records), *(_folders(records) if by == "folder" else [])]:
+    for names in [*duplicates, *related(records), *(_folders(records) if by == "folder" else [])]:
         join(names)
     if by == "group" and not any(record.group for record in records):
         raise DataError("split.by group needs groups: add a column group to the manifest, or use split.by file")
@@ -65,6 +65,23 @@ def find_units(
     for record in sorted(records, key=lambda record: bytewise(record.name)):
         members.setdefault(find(record.name), []).append(record)
     return [Unit(tuple(unit)) for unit in members.values()]
+
+
+def related(records: Sequence[Record]) -> list[list[str]]:
+    """Returns the names of samples that belong together: those of a group, and those that share a file."""
+    return [*_groups(records), *_sharing(records)]
+
+
+def _sharing(records: Sequence[Record]) -> list[list[str]]:
+    """Groups samples by their files, of which one may stand in several rows of a table.
+
+    What more than half of the samples share, such as a silence that stands for missing sound, joins none.
+    """
+    sharing: dict[str, list[str]] = {}
+    for record in records:
+        for file in {file for _, file in record.parts}:
+            sharing.setdefault(file, []).append(record.name)
+    return [names for names in sharing.values() if 1 < len(names) <= len(records) / 2]
 
 
 def _groups(records: Iterable[Record]) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """Arrays of any number of axes, channels last: signals, pictures with many bands, volumes and beyond."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -244,14 +245,20 @@ class ArrayModality(Modality):
 
 
 def _statistics(facts: Sequence[Facts], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Returns mean and deviation of each channel over all files, to six digits; a constant channel keeps its scale."""
+    """Returns mean and deviation of each channel over all files; a constant channel keeps its scale.
+
+    The deviation has six digits, and the mean as many more as it is larger: else its rounding would be an offset.
+    """
     means, stds = [], []
     for channel in range(channels):
         mean = float(np.mean([fact[f"mean_{channel}"] for fact in facts]))
         square = float(np.mean([fact[f"square_{channel}"] for fact in facts]))
         deviation = max(0.0, square - mean**2) ** 0.5
-        means.append(float(f"{mean:.6g}"))
-        stds.append(float(f"{deviation:.6g}") if deviation > 1e-6 * max(1.0, abs(mean)) else 1.0)
+        # Below what float32 can tell apart, the deviation is rounding. It has no unit: volts may be nanovolts.
+        varies = deviation > 2e-7 * abs(mean)
+        larger = math.ceil(math.log10(abs(mean) / deviation)) if varies and mean != 0 else 0
+        means.append(float(f"{mean:.{6 + max(0, larger)}g}"))
+        stds.append(float(f"{deviation:.6g}") if varies else 1.0)
     return tuple(means), tuple(stds)
 
 

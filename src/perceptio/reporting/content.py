@@ -104,6 +104,7 @@ class DataSummary:
         skipped: files that could not be used.
         duplicates: groups of files with equal content within a split.
         leaks: groups of files with equal content in different splits.
+        parted: groups of samples that belong together and stand in different splits.
         mislabelled: groups of files with equal content and different labels, which stand behind the names.
         notes: other sentences for the reader, such as conversions that were made.
     """
@@ -116,6 +117,7 @@ class DataSummary:
     skipped: tuple[SkippedFile, ...] = ()
     duplicates: tuple[tuple[str, ...], ...] = ()
     leaks: tuple[tuple[str, ...], ...] = ()
+    parted: tuple[tuple[str, ...], ...] = ()
     mislabelled: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
 

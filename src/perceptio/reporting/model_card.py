@@ -88,6 +88,11 @@ def _data(content: ReportContent) -> list[str]:
     if data.leaks:
         groups = things(len(data.leaks), "group")
         parts.append(f"Caution: equal files in different splits ({groups}) flatter the result.")
+    if data.parted:
+        groups = things(len(data.parted), "group")
+        parts.append(
+            f"Caution: samples that belong together stand in different splits ({groups}), as the data gives it."
+        )
     if data.mislabelled:
         groups = things(len(data.mislabelled), "group")
         first = " = ".join(data.mislabelled[0][:_MAX_COPIES])

@@ -20,6 +20,7 @@ from perceptio.data.records import Record, Skipped, Source
 from perceptio.data.skipped_file import write_skipped
 from perceptio.data.sources import open_source
 from perceptio.data.split_file import write_split
+from perceptio.data.split_units import related
 from perceptio.data.splits import assign_splits
 from perceptio.data.verdicts import VerdictCache
 from perceptio.errors import DataError, FileError, UsageError
@@ -92,11 +93,13 @@ class PreparedData:
     Attributes:
         splits: split by name of record.
         leaks: groups of equal files that stand in more than one split.
+        parted: the same of samples that belong together otherwise (`split_units.related`), as given splits have them.
     """
 
     survey: Survey
     splits: Mapping[str, Split]
-    leaks: tuple[tuple[str, ...], ...]
+    leaks: tuple[tuple[str, ...], ...] = ()
+    parted: tuple[tuple[str, ...], ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -235,7 +238,12 @@ def prepare_data(survey: Survey, config: RunConfig) -> PreparedData:
         DataError: when a split that is needed stays empty, or a class has no training sample.
     """
     splits = assign_splits(survey.usable, config.split, config.seed, survey.copies)
-    prepared = PreparedData(survey=survey, splits=splits, leaks=leaks(survey.copies, splits))
+    prepared = PreparedData(
+        survey=survey,
+        splits=splits,
+        leaks=leaks(survey.copies, splits),
+        parted=leaks([tuple(names) for names in related(survey.usable)], splits),
+    )
     for split in SPLITS:
         if not prepared.records(split):
             copies = sum(len(names) for names in survey.copies)

@@ -75,6 +75,7 @@ def data_facts(prepared: PreparedData) -> dict[str, Any]:
         "copies": prepared.survey.copies,
         "mislabelled": prepared.survey.mislabelled,
         "leaks": prepared.leaks,
+        "parted": prepared.parted,
     }
 
 
@@ -174,6 +175,13 @@ def show_split(prepared: PreparedData, config: RunConfig, screen: Screen, *, lis
         example = printable(prepared.leaks[0][0])
         screen.fact(
             "", f"warning: {len(prepared.leaks)} groups of equal files stand in more than one split, such as {example}"
+        )
+    if prepared.parted:
+        example = printable(prepared.parted[0][0])
+        screen.fact(
+            "",
+            f"warning: {things(len(prepared.parted), 'group')} of samples that belong together (by the column group, "
+            f"or by a shared file) stand in more than one split, as the data has it, such as that of {example}",
         )
 
 

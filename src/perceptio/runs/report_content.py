@@ -221,6 +221,7 @@ def _data_summary(run: Finished) -> DataSummary:
         # A resumed run does not look for copies again: the first start has written down what it found.
         duplicates=tuple(map(tuple, recorded.get("copies", ()))),
         leaks=tuple(map(tuple, recorded.get("leaks", ()))),
+        parted=tuple(map(tuple, recorded.get("parted", ()))),
         mislabelled=tuple(
             tuple(labelled(name, labels) for name, labels in group.items()) for group in recorded.get("mislabelled", ())
         ),

@@ -90,6 +90,35 @@ def test_sixteen_bits_are_scaled_not_cut_off(save, format: str) -> None:
     assert decoded(path, 3)[0, :, 1].tolist() == shallow[0].tolist()
 
 
+def tiff(bits: int, photometric: int, sample_format: int, values: bytes) -> bytes:
+    """A TIFF of one row of grey, which Pillow does not write."""
+    fields = [(256, 3), (257, 1), (258, bits), (259, 1), (262, photometric), (273, 0), (277, 1), (278, 1)]
+    fields += [(279, len(values)), (339, sample_format)]
+    start = 8 + 2 + 12 * len(fields) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, start if tag == 273 else value) for tag, value in fields)
+    return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4) + values
+
+
+def test_a_tiff_whose_white_is_zero_is_no_negative(save) -> None:
+    values = struct.pack("<3H", 0, 0x8000, 0xFFFF)
+    assert decoded(save(tiff(16, 1, 1, values), "a.tif"), 1).tolist() == [[0, 128, 255]]
+    assert decoded(save(tiff(16, 0, 1, values), "b.tif"), 1).tolist() == [[255, 127, 0]]
+    assert decoded(save(tiff(8, 0, 1, b"\0\x80\xff"), "c.tif"), 1).tolist() == [[255, 127, 0]]
+    floats = struct.pack("<3f", 0.0, 0.5, 1.0)
+    assert decoded(save(tiff(32, 0, 3, floats), "d.tif"), 1).tolist() == [[255, 128, 0]]
+
+
+def test_twelve_bits_are_scaled_by_what_they_can_hold(save) -> None:
+    packed = bytes([0xFF, 0xF8, 0x00, 0x00, 0x00])  # 4095, 2048, 0: twelve bits each, the highest first
+    assert decoded(save(tiff(12, 1, 1, packed), "a.tif"), 1).tolist() == [[255, 128, 0]]
+
+
+def test_signed_pixels_are_refused(save) -> None:
+    message = r"^its pixels are signed numbers, which have no known meaning; convert it to unsigned ones$"
+    with pytest.raises(FileError, match=message):
+        decoded(save(tiff(8, 1, 2, b"\0\x80\xff"), "a.tif"))
+
+
 def test_sixteen_bits_big_endian(save) -> None:
     header = b"P5 2 1 65535\n"
     assert decoded(save(header + struct.pack(">2H", 0x8000, 0xFFFF), "a.pgm"), 1).tolist() == [[128, 255]]

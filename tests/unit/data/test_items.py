@@ -80,6 +80,10 @@ def test_a_version_is_another_one_when_the_file_may_be(member: Member, tmp_path:
     before = version_of(path)
     os.utime(path, ns=(1, 1))
     assert version_of(path) != before
+    before, times = version_of(path), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=times)
+    assert version_of(path) != before, "though size and time of modification are what they were"
     shard = member.shard
     assert isinstance(shard, LocalShard)
     os.utime(shard.path, ns=(1, 1))

@@ -90,6 +90,14 @@ def test_parquet(tmp_path: Path, limits: Limits) -> None:
     assert rows(source) == [("a", ("y", "x"), None, None), ("b", ("x",), "test", None)]
 
 
+def test_labels_in_a_column_of_bytes_are_text(tmp_path: Path, limits: Limits) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"path": pyarrow.array(["a", "b"]), "label": pyarrow.array(["é".encode(), b"x"], pyarrow.binary())}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "m.parquet")
+    assert read_manifest(tmp_path / "m.parquet", limits).classes == ("x", "é")
+
+
 def test_a_number_has_the_same_name_in_parquet_and_json_lines(tmp_path: Path, limits: Limits) -> None:
     """Where a column of integers lacks one, pandas makes all of it floats: 1.0, 2.0 and NaN for what is missing."""
     pyarrow = pytest.importorskip("pyarrow")

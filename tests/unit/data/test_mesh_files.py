@@ -74,6 +74,18 @@ def exported(kind: str) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
 
+def test_a_mirrored_shape_keeps_its_outside_outside(tmp_path: Path) -> None:
+    sphere = trimesh.creation.icosphere(subdivisions=1)
+    for signs in ((1, 1, 1), (-1, 1, 1), (-1, -1, 1)):
+        scene = trimesh.Scene()
+        scene.add_geometry(sphere, transform=np.diag([*map(float, signs), 1.0]))
+        (tmp_path / "a.glb").write_bytes(scene.export(file_type="glb"))
+        mesh = read_mesh(tmp_path / "a.glb", Limits())
+        first, second, third = (mesh.vertices[mesh.faces[:, corner]] for corner in range(3))
+        outwards = (np.cross(second - first, third - first) * (first + second + third)).sum(axis=1)
+        assert (outwards > 0).all(), signs
+
+
 def npy(array: np.ndarray, **options) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array, **options)

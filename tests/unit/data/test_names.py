@@ -68,6 +68,9 @@ def test_suffix(name: str, suffix: str) -> None:
         (["a", "\u200c\u200d"], "^d/ has a class without a name; every class needs one$"),
         (["a", "b" * 11],
          r"^d/ has a class name of 11 characters; the limit is 10 \(--source.limits.max-name-characters\): b+"),
+        (["cafe\u0301", "caf\u00e9", "tea"],
+         r"^d/ has the class caf.* twice, its letters composed otherwise in Unicode \('cafe\\u0301' and 'caf\\xe9'\); "
+         "give them one name$"),
         (["a", "b\x1b"], r"^d/ has a class name with unprintable characters: b\\x1b; rename it$"),
     ],
 )  # fmt: skip

@@ -13,6 +13,22 @@ def files(**classes: int) -> list[Record]:
     return [Record(name=f"{c}/{n:04d}.jpg", labels=(c,)) for c, count in classes.items() for n in range(count)]
 
 
+def test_samples_that_share_a_file_stay_together() -> None:
+    """A sound that stands in several rows of a table; one that stands for missing sound in all of them joins none."""
+    records = [
+        Record(
+            name=f"{n}.jpg",
+            labels=("ab"[n % 2],),
+            parts=(("audio", f"{n % 20}.wav"), ("image", f"{n}.jpg"), ("mask", "none.png")),
+        )
+        for n in range(80)
+    ]
+    splits = assign_splits(records, SplitConfig(), 0, ())
+    assert set(splits.values()) == {"train", "validation", "test"}
+    for sound in range(20):
+        assert len({splits[f"{n}.jpg"] for n in range(sound, 80, 20)}) == 1
+
+
 def counts(records, splits) -> Counter:
     return Counter((record.labels[0], splits[record.name]) for record in records)
 

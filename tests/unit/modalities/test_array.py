@@ -94,11 +94,26 @@ def test_many_channels_are_told_with_the_way_out(tmp_path: Path):
     assert SIGNAL.summary([]) == ""
 
 
+@pytest.mark.parametrize(("offset", "size"), [(0.0, 1e-7), (3e-5, 1e-9), (5_000_123.0, 40.0), (-2.0, 1e-4)])
+def test_channels_of_any_scale_are_standardised(tmp_path: Path, offset: float, size: float):
+    """Fields in tesla and capacities in farad are small, times since 1970 large."""
+    values = np.random.default_rng(0).normal(offset, size, (4000, 1))
+    (*_, candidate) = ArrayModality.candidates([SIGNAL.probe(save(tmp_path / "a.npy", values), LIMITS)])
+    modality = candidate.modality
+    assert isinstance(modality, ArrayModality)
+    seen = modality.prepare(torch.from_numpy(values.astype(np.float32)[None]))
+    assert abs(float(seen.mean())) < 0.05
+    assert float(seen.std()) == pytest.approx(1.0, abs=0.05)
+
+
 def test_a_constant_channel_keeps_its_scale(tmp_path: Path):
     facts = [SIGNAL.probe(save(tmp_path / "a.npy", np.full((9, 2), 7.0)), LIMITS)]
     modality = ArrayModality.candidates(facts)[0].modality
     assert isinstance(modality, ArrayModality)
     assert (modality.mean, modality.std) == ((7.0, 7.0), (1.0, 1.0))
+    for value in (0.0, 1e-7, 0.1, 123_456_789.0):
+        facts = [SIGNAL.probe(save(tmp_path / f"{value}.npy", np.full((4001, 1), value)), LIMITS)]
+        assert ArrayModality.candidates(facts)[0].modality.std == (1.0,), value
 
 
 def test_the_majority_says_how_many_axes_and_channels_there_are(tmp_path: Path):

@@ -121,6 +121,7 @@ def content(tmp_path: Path) -> ReportContent:
             skipped=(SkippedFile(file="bad\udce9\n\x1b[31m.jpg", reason="truncated after 20,480 bytes"),),
             duplicates=(("a/1.jpg", "a/2.jpg"),),
             leaks=(("a/3.jpg", "b/<u>4.jpg"),),
+            parted=(("a/6.jpg", "b/<i>6.jpg"),),
             mislabelled=(("a/5.jpg (a)", "b/<s>5.jpg (b)"),),
             notes=("12 files were grey.",),
         ),

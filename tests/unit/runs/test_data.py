@@ -13,6 +13,8 @@ from perceptio.modalities.video import VideoModality
 from perceptio.runs.config import SourceConfig
 from perceptio.runs.data import choose_workers, prepare_data, survey_data, write_data_files
 from perceptio.runs.folder import RunFolder
+from perceptio.runs.opening import show_split
+from perceptio.runs.screen import SilentScreen
 from support.configs import tiny_config
 from support.kinds import make_audio, make_image, make_video
 from support.pictures import CLASSES, make_picture_folder
@@ -117,6 +119,34 @@ def test_splits_hold_every_sample_once_and_are_counted(pictures: Path):
     assert sorted(names) == sorted(record.name for record in prepared.survey.usable)
     assert prepared.counts()["train"] == dict.fromkeys(CLASSES, 6)
     assert prepared.leaks == ()
+
+
+def test_groups_that_given_splits_part_are_told(tmp_path: Path):
+    make_picture_folder(tmp_path, per_class=4)
+    rows = [
+        f"{name}/{n:02d}.png,{name},{('train', 'train', 'validation', 'test')[n]},{name if n else 'own' + name}"
+        for name in CLASSES
+        for n in range(4)
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["file,label,split,group", *rows]) + "\n")
+    prepared = prepare_data(survey(tmp_path / "table.csv"), tiny_config(tmp_path / "table.csv"))
+    assert prepared.parted == tuple(tuple(f"{name}/{n:02d}.png" for n in (1, 2, 3)) for name in CLASSES)
+    assert prepared.leaks == ()
+    screen = Told()
+    show_split(prepared, tiny_config(tmp_path), screen, listed_in="")
+    assert screen.facts[-1] == (
+        "",
+        "warning: 3 groups of samples that belong together (by the column group, or by a shared file) stand "
+        "in more than one split, as the data has it, such as that of disc/01.png",
+    )
+
+
+class Told(SilentScreen):
+    def __init__(self) -> None:
+        self.facts: list[tuple[str, str]] = []
+
+    def fact(self, label: str, text: str) -> None:
+        self.facts.append((label, text))
 
 
 def test_an_empty_split_is_refused(pictures: Path):

@@ -17,12 +17,13 @@ class LocalShard:
     path: Path
     size: int
     modified_ns: int
+    changed_ns: int
 
     @classmethod
     def of(cls, path: Path) -> "LocalShard":
         """Returns the shard at a path as it is now (OSError)."""
         status = path.stat()
-        return cls(path, status.st_size, status.st_mtime_ns)
+        return cls(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     @property
     def name(self) -> str:
@@ -30,9 +31,14 @@ class LocalShard:
         return self.path.name
 
     @property
+    def state(self) -> str:
+        """When it was last changed; the second time cannot be set back, as `cp -p` and archives do with the first."""
+        return f"{self.modified_ns} {self.changed_ns}"
+
+    @property
     def version(self) -> str:
-        """Path, size and time of the last change."""
-        return "\0".join((str(self.path.absolute()), str(self.size), str(self.modified_ns)))
+        """Path, size and times of the last change."""
+        return "\0".join((str(self.path.absolute()), str(self.size), self.state))
 
     def open(self, offset: int, size: int, name: str) -> io.BufferedIOBase:
         """Opens a member in place, once its header has been seen to be there; raises as `items.Shard.open`."""

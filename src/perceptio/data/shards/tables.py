@@ -100,7 +100,7 @@ def _known_or_read(
     name = place.rpartition("/")[2]
     try:
         shard = patiently(lambda: look_at(place) if found.is_remote else look_on_disk(Path(place), limits), name)
-        state = shard.tag if isinstance(shard, RemoteShard) else str(shard.modified_ns)
+        state = shard.tag if isinstance(shard, RemoteShard) else shard.state
         packed, kept = beside.get(name), cached.get(name)
         # Beside the shards times say nothing: copying changes them. The header before each member is checked anyway.
         if packed is not None and packed.size == shard.size:
