@@ -55,7 +55,7 @@ def read_audioset(folder: Path, limits: Limits, media: Sequence[frozenset[str]])
     candidates = _candidates(files, media)
     records: dict[str, Record] = {}
     second: set[str] = set()
-    num_found = missing = 0
+    num_found = missing = sharing = 0
     for segment in _segments(folder, limits):
         fitting = _files_of(segment, candidates.get(segment.video, ()))
         if not fitting:
@@ -68,10 +68,15 @@ def read_audioset(folder: Path, limits: Limits, media: Sequence[frozenset[str]])
                 "(--source.limits.max-manifest-rows)"
             )
         first, *others = fitting
+        if first in records:
+            sharing += 1
+            continue
         labels = _labels(segment.labels, names, segment.where)
         records[first] = Record(name=first, labels=labels, split=segment.split)
         second.update(others)
     notes = _notes_on_files(files, media, taken=records.keys(), second=second)
+    if sharing:
+        notes.append(f"{sharing:,} have none of their own: a file whose name says no start stands for the first listed")
     if not records:
         found = "; ".join([f"{missing:,} listed", *notes])
         raise DataError(

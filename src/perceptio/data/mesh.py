@@ -11,6 +11,8 @@ from perceptio.errors import FileError
 
 # Far beyond this, the square of a triangle's area leaves the range of float64.
 _MAX_COORDINATE = 1e60
+# Colours are shares of 1, which may overshoot a little, or else of 255.
+_MOST_SHARE = 2.0
 _BLOCK_CHARACTERS = 2**20
 _SPACE = re.compile(r"\s")
 
@@ -145,5 +147,8 @@ def _units(normals: np.ndarray | None) -> np.ndarray | None:
 def _shares(colours: np.ndarray | None) -> np.ndarray | None:
     if colours is None:
         return None
-    shares: np.ndarray = np.clip(np.nan_to_num(np.asarray(colours, dtype=np.float64)), 0.0, 1.0)
+    values = np.nan_to_num(np.asarray(colours, dtype=np.float64))
+    if values.max(initial=0.0) > _MOST_SHARE:
+        values = values / 255.0
+    shares: np.ndarray = np.clip(values, 0.0, 1.0)
     return shares

@@ -36,6 +36,8 @@ class MixingConfig:
             )
         if not 0.0 < self.mixup_alpha < math.inf:
             raise ValueError(f"mixup_alpha must be finite and greater than 0, got {self.mixup_alpha}")
+        if self.mixup_share == 0 and self.mixup_alpha != 0.2:
+            raise ValueError("mixup_alpha has no effect without mixup_share; set one, or leave it at its default, 0.2")
 
     @property
     def active(self) -> bool:

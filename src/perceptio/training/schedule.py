@@ -33,6 +33,8 @@ class ScheduleConfig:
                 f"decay_epochs and kind='steps' belong together: got kind={self.kind!r} and decay_epochs="
                 f"{self.decay_epochs}"
             )
+        if self.kind != "steps" and self.decay_factor != 0.1:
+            raise ValueError(f"decay_factor has no effect with kind={self.kind!r}; leave it at its default, 0.1")
         if list(self.decay_epochs) != sorted(self.decay_epochs):
             raise ValueError(f"decay_epochs must rise, got {self.decay_epochs}")
 

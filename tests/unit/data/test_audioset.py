@@ -69,6 +69,8 @@ def test_segments_find_their_files_by_id_and_start(tmp_path: Path, first: str, s
 def test_one_file_without_a_start_stands_for_each_segment_of_its_video_once(tmp_path: Path):
     source = read(make_folder(tmp_path / "a", "-0RWZT-miFs.wav", "--4gqARaEJE.wav"))
     assert [record.name for record in source.records] == ["--4gqARaEJE.wav", "-0RWZT-miFs.wav"]
+    assert source.records[1].labels == ("Male speech, man speaking",), "those of the first listed"
+    assert source.notes[1] == "1 have none of their own: a file whose name says no start stands for the first listed"
 
 
 def test_a_picture_beside_a_video_is_no_media(tmp_path: Path):

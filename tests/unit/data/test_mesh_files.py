@@ -449,6 +449,22 @@ def test_the_meshes_of_a_scene_stand_where_its_nodes_put_them(save, limits: Limi
     assert probe_mesh(path, limits) == (14, 10)
 
 
+@pytest.mark.parametrize(("written", "share"), [("1 0.5 0", 0.5), ("255 127.5 0", 0.5), ("1.001 0.25 0", 0.25)])
+def test_colours_are_shares_of_one_or_of_255(save, limits: Limits, written: str, share: float) -> None:
+    names = [*"xyz", "red", "green", "blue"]
+    header = [
+        "ply",
+        "format ascii 1.0",
+        "element vertex 3",
+        *(f"property float {name}" for name in names),
+        "end_header",
+    ]
+    mesh = read_mesh(
+        save("\n".join([*header, *(f"{n} 0 1 {written}" for n in range(3)), ""]).encode(), "a.ply"), limits
+    )
+    np.testing.assert_allclose(mesh.colours, [[1.0, share, 0.0]] * 3, rtol=0, atol=1e-12)
+
+
 def test_vertex_and_face_colours(save, limits: Limits) -> None:
     shape = trimesh.Trimesh(VERTICES, FACES, process=False, vertex_colors=COLOURS)
     for kind in ("ply", "obj", "glb"):

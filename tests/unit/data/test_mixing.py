@@ -165,6 +165,10 @@ def test_only_partners_of_mixed_samples_are_guests():
         ),
         ({"mixup_share": 0.6, "cutmix_share": 0.5}, r"at least 0 and at most 1 together, got 0.6 and 0.5"),
         ({"mixup_alpha": 0.0}, r"mixup_alpha must be finite and greater than 0, got 0.0"),
+        (
+            {"mixup_alpha": 3.0},
+            r"mixup_alpha has no effect without mixup_share; set one, or leave it at its default, 0.2",
+        ),
         ({"mixup_alpha": float("inf")}, r"mixup_alpha must be finite and greater than 0, got inf"),
     ],
 )

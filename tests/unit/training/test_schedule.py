@@ -83,6 +83,7 @@ def test_no_rate_is_negative_or_above_the_base_rate():
         ({"decay_factor": -3.0}, r"decay_factor must be finite and greater than 0, got -3.0"),
         ({"decay_factor": float("nan")}, r"decay_factor must be finite and greater than 0, got nan"),
         ({"kind": "steps", "decay_epochs": (-1.0,)}, r"decay_epochs must be finite and at least 0, got \(-1.0,\)"),
+        ({"decay_factor": 0.5}, r"decay_factor has no effect with kind='cosine'; leave it at its default, 0.1"),
         ({"kind": "linear"}, r"^kind must be one of constant, cosine, constant_cosine, steps, got 'linear'$"),
     ],
 )
