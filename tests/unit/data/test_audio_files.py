@@ -382,7 +382,7 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
             for work in (read, lambda p: probe_audio(p, Limits())):
                 with pytest.raises(Exception, match=r"empty|damaged"):
                     work(path)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before  # what earlier tests left may go meanwhile
 
 
 def test_a_file_can_be_read_again_after_a_scan(tmp_path: Path) -> None:
