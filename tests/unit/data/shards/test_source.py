@@ -302,11 +302,23 @@ def test_nothing_to_learn_from(make_shards) -> None:
         read(make_shards({"a.tar": {"1.jpg": b"x"}}))
 
 
+def test_a_shard_that_was_relabelled_and_given_its_old_time_is_read_anew(make_shards) -> None:
+    """Size and time of modification are what they were, as after `cp -p` or from an archive."""
+    members = {"1.jpg": b"1", "1.cls": b"cat", "2.jpg": b"2", "2.cls": b"dog"}
+    folder = make_shards({"a.tar": members})
+    assert labels_of(read(folder)) == {"1.jpg": ("cat",), "2.jpg": ("dog",)}
+    shard = folder / "a.tar"
+    times = (shard.stat().st_atime_ns, shard.stat().st_mtime_ns)
+    write_tar(shard, {**members, "1.cls": b"dog", "2.cls": b"cat"})
+    os.utime(shard, ns=times)
+    assert labels_of(read(folder)) == {"1.jpg": ("dog",), "2.jpg": ("cat",)}
+
+
 def test_numbers_are_lines_of_classes_txt_unless_one_is_a_name_and_no_line(make_shards) -> None:
     members = {"1.jpg": b"1", "1.cls": b"1", "2.jpg": b"2", "2.cls": b"2", "3.jpg": b"3", "3.cls": b"3"}
     by_place = read(make_shards({"a.tar": members}, "7\n3\n1\n2\n"))
     assert [labels for _, labels in sorted(labels_of(by_place).items())] == [("3",), ("1",), ("2",)]
-    by_name = read(make_shards({"a.tar": members}, "3\n1\n2\n"))
+    by_name = read(make_shards({"a.tar": members}, "2\n1\n3\n"))
     assert [labels for _, labels in sorted(labels_of(by_name).items())] == [("1",), ("2",), ("3",)]
 
 
