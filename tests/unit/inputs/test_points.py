@@ -129,6 +129,12 @@ def test_another_number_of_channels_is_refused() -> None:
         PointInput(PointInputConfig())(clouds(2, 7, 5))
 
 
+def test_more_points_than_a_cloud_has_are_refused() -> None:
+    """The mask would take all of them for points, the padding too."""
+    with pytest.raises(ValueError, match=r"^extents must lie between 0 and \(5,\), got \[\[5\], \[9\]\]$"):
+        PointInput(PointInputConfig())(torch.zeros(2, 5, 3), torch.tensor([[5], [9]]))
+
+
 def test_tokens_are_points_in_their_order() -> None:
     points = PointInput(PointInputConfig())
     assert points.token_axes((7,)) == (7,)
